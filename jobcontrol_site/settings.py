@@ -1,0 +1,296 @@
+"""Settings: the environment beats the configuration file, which beats the defaults.
+
+The file's own sections (`storage`, `webapp`, `worker`, `celery`, `secret`) are read here by
+`jobs.config.load_site_sections`, which skips the jobs and needs no Django.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from pathlib import Path
+from typing import Any
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+from jobcontrol.exceptions import JobControlException
+from jobs.config import SiteSections, load_site_sections
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]", "::1")
+
+env = environ.Env()
+
+
+# --- The configuration file ---------------------------------------------------------------------
+
+
+def _config_path() -> Path:
+    """Return the configuration file: named, in the working folder, or the checkout's example."""
+    named = env.str("JOBCONTROL_CONFIG", default="")
+    if named:
+        return Path(named).resolve()
+    candidates = (Path.cwd() / "jobcontrol.yaml", BASE_DIR / "examples/packages/jobcontrol.yaml")
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    raise ImproperlyConfigured(
+        "no configuration file: name one with JOBCONTROL_CONFIG or --config-file, "
+        "or start in a folder that holds a jobcontrol.yaml"
+    )
+
+
+def _site_sections(path: Path) -> SiteSections:
+    """Read the file's settings; without a database named elsewhere an unreadable file is fatal."""
+    try:
+        return load_site_sections(str(path))
+    except JobControlException as error:
+        if env.str("DATABASE_URL", default=""):
+            return SiteSections()
+        raise ImproperlyConfigured(
+            f"the configuration file can't be read, so the database is not known:\n{error}\n"
+            "Mend the file, or set DATABASE_URL."
+        ) from error
+
+
+JOBCONTROL_CONFIG = str(_config_path())
+JOBCONTROL_SITE = _site_sections(Path(JOBCONTROL_CONFIG))
+_webapp: dict[str, Any] = dict(JOBCONTROL_SITE.webapp)
+
+# --- Database -----------------------------------------------------------------------------------
+
+_database_url = env.str("DATABASE_URL", default="") or JOBCONTROL_SITE.storage or ""
+_RUNSERVER = "runserver" in sys.argv
+
+
+def _database(url: str) -> dict[str, Any]:
+    """Return Django's database settings for `url` (SQLite beside the file when empty)."""
+    if not url:
+        url = f"sqlite:///{Path(JOBCONTROL_CONFIG).parent / 'jobcontrol.sqlite3'}"
+    try:
+        database: dict[str, Any] = dict(env.db_url_config(url))
+    except (ValueError, KeyError, environ.ImproperlyConfigured) as error:
+        scheme = url.partition(":")[0]
+        raise ImproperlyConfigured(
+            f"the database URL ({scheme}:…) can't be understood. "
+            "Use postgresql://user:password@host/name or sqlite:///path."
+        ) from error
+    if database["ENGINE"].endswith("sqlite3"):
+        database["OPTIONS"] = {
+            # A transaction that will write takes the lock at its start, so that it never fails
+            # half-way with "database is locked".
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+        }
+    elif not database["ENGINE"].endswith("postgresql"):
+        raise ImproperlyConfigured(
+            f"JobControl keeps its data in SQLite or PostgreSQL, not in {database['ENGINE']!r}."
+        )
+    # A new PostgreSQL connection per request or build costs more than the work itself. runserver
+    # starts a thread per request and would leave one connection open for each.
+    database["CONN_MAX_AGE"] = 0 if _RUNSERVER else None
+    database["CONN_HEALTH_CHECKS"] = True
+    return database
+
+
+DATABASES = {"default": _database(_database_url)}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+
+def _state_folder() -> Path:
+    """Return the folder for what this site keeps beside its database (made when needed)."""
+    if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+        return Path(DATABASES["default"]["NAME"]).resolve().parent / ".jobcontrol"
+    return Path(JOBCONTROL_CONFIG).parent / ".jobcontrol"
+
+
+JOBCONTROL_STATE = _state_folder()
+
+# --- Web ----------------------------------------------------------------------------------------
+
+DEBUG = env.bool("DEBUG", default=bool(_webapp.get("DEBUG", False)))
+HOST = env.str("HOST", default=str(_webapp.get("HOST", "127.0.0.1")))
+PORT = env.int("PORT", default=int(_webapp.get("PORT", 8000)))
+ALLOWED_HOSTS = env.list(
+    "ALLOWED_HOSTS", default=list(_webapp.get("ALLOWED_HOSTS", LOOPBACK[:3]))
+)
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+
+
+def _local_secret_key() -> str:
+    """Make, or read, the key that a site used on one machine keeps for itself."""
+    path = JOBCONTROL_STATE / "secret_key"
+    try:
+        JOBCONTROL_STATE.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # O_EXCL: of two processes that start at once, one writes and the other reads.
+        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    except FileExistsError:
+        return path.read_text(encoding="ascii")
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"no SECRET_KEY is set, and none can be kept in {path}: {error.strerror}. "
+            "Set SECRET_KEY in the environment."
+        ) from error
+    key = secrets.token_urlsafe(50)
+    with os.fdopen(handle, "w", encoding="ascii") as file:
+        file.write(key)
+    return key
+
+
+def _secret_key() -> str:
+    """Return the key: named, or a kept one for local use."""
+    named = env.str("SECRET_KEY", default="") or str(_webapp.get("SECRET_KEY") or "")
+    if named:
+        return named
+    is_local = HOST in LOOPBACK and all(host in LOOPBACK for host in ALLOWED_HOSTS)
+    if not DEBUG and not is_local:
+        raise ImproperlyConfigured(
+            "SECRET_KEY must be set (in the environment, or as webapp.SECRET_KEY in the file) "
+            "when other machines may reach this site."
+        )
+    return _local_secret_key()
+
+
+SECRET_KEY = _secret_key()
+SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
+
+INSTALLED_APPS = [
+    "jobcontrol",
+    "jobs",
+    # Before django_q: its `qcluster` command is ours.
+    "builds",
+    "jobcontrol_site.apps.SiteAdminConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django_q",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "jobs.middleware.RegistryMiddleware",
+]
+
+ROOT_URLCONF = "jobcontrol_site.urls"
+WSGI_APPLICATION = "jobcontrol_site.wsgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "jobs.context_processors.configuration",
+            ],
+        },
+    },
+]
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = env.str("TIME_ZONE", default=str(_webapp.get("TIME_ZONE", "UTC")))
+USE_I18N = True
+USE_TZ = True
+
+STATIC_URL = "static/"
+STATIC_ROOT = JOBCONTROL_STATE / "staticfiles"
+# Static files are served from the apps themselves: no collectstatic step for a small site.
+WHITENOISE_USE_FINDERS = True
+
+X_FRAME_OPTIONS = "DENY"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+SESSION_COOKIE_HTTPONLY = True
+
+# --- Workers ------------------------------------------------------------------------------------
+
+_worker = JOBCONTROL_SITE.worker
+WORKERS = env.int("WORKERS", default=_worker.processes or 2)
+HEARTBEAT_SECONDS = env.float("HEARTBEAT_SECONDS", default=_worker.heartbeat or 5.0)
+LEASE_SECONDS = env.float("LEASE_SECONDS", default=_worker.lease or 60.0)
+if WORKERS < 1 or HEARTBEAT_SECONDS <= 0 or LEASE_SECONDS < 2 * HEARTBEAT_SECONDS:
+    raise ImproperlyConfigured(
+        "WORKERS must be 1 or more, HEARTBEAT_SECONDS above 0 and LEASE_SECONDS at least twice "
+        f"that, not {WORKERS}, {HEARTBEAT_SECONDS:g} and {LEASE_SECONDS:g}."
+    )
+
+
+def _redis_url() -> str:
+    """Return the broker's URL: from the environment, or an old file's `celery.BROKER_URL`."""
+    broker = str(JOBCONTROL_SITE.celery.get("BROKER_URL") or "")
+    is_redis = broker.startswith(("redis://", "rediss://", "unix://"))
+    return env.str("REDIS_URL", default=broker if is_redis else "")
+
+
+REDIS_URL = _redis_url()
+# What a return value may weigh (bytes) before the build fails with SerializationError.
+RETVAL_MAX_BYTES = env.int("RETVAL_MAX_BYTES", default=64 * 1024 * 1024)
+
+_FAR = 10 * 365 * 24 * 3600  # seconds: past any build
+Q_CLUSTER: dict[str, Any] = {
+    "name": "jobcontrol",
+    "workers": WORKERS,
+    # A message only wakes a worker: builds have their own lease, so django-q2's timer and
+    # redelivery are set out of the way.
+    "timeout": _FAR,
+    "retry": 2 * _FAR,
+    "max_attempts": 1,
+    "ack_failures": True,
+    "save_limit": -1,
+    "queue_limit": 1,
+    "bulk": 1,
+    "poll": 0.05,
+    "recycle": 100_000,
+    "scheduler": False,
+    "catch_up": False,
+    "log_level": "WARNING",
+    # Jobs may start child processes.
+    "daemonize_workers": False,
+    "label": "Queue",
+}
+if REDIS_URL:
+    Q_CLUSTER["redis"] = REDIS_URL
+else:
+    Q_CLUSTER["orm"] = "default"
+    Q_CLUSTER["broker_class"] = "builds.queue.DatabaseBroker"
+
+# --- Logging ------------------------------------------------------------------------------------
+
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": "WARNING"},
+    "loggers": {
+        "builds": {"level": "INFO"},
+        "jobs": {"level": "INFO"},
+        "django-q": {"level": "WARNING"},
+    },
+}
