@@ -53,6 +53,10 @@ class InvalidRequest(JobControlException):
     """A request names something that is not so: a retired job, a build of another job."""
 
 
+class CleanupFailed(JobControlException):
+    """The cleanup function of a build raised; the build was kept."""
+
+
 class LeaseLost(JobControlException):
     """The build was taken from this process; nothing that it does is recorded any more."""
 

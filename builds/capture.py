@@ -1,0 +1,175 @@
+"""While a build runs: its log records, warnings and output go to its buffer."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+from django.db import connections
+
+from builds import sessions
+from builds.logs import MAX_HELD_CHARS, CaptureHandler, LogBuffer, entry_of_output
+
+# Connections that a forked child inherited: kept unclosed, because closing one there would end
+# the parent's conversation with the database.
+_inherited: list[Any] = []
+
+
+class _Installed:
+    """The streams that stood before the capture, while one is installed."""
+
+    originals: tuple[TextIO, TextIO] | None = None
+    handler: CaptureHandler | None = None
+    # Threads that an earlier build left behind: what they say is not this build's.
+    strangers: frozenset[int] = frozenset()
+
+
+def current_buffer() -> LogBuffer | None:
+    """Return the log buffer of the build that the calling code belongs to."""
+    if threading.get_ident() in _Installed.strangers:
+        return None
+    session = sessions.current()
+    return None if session is None else session.logs
+
+
+class OutputCapture(io.TextIOBase):
+    """Stands for sys.stdout or sys.stderr: whole lines become log records.
+
+    Without a current build (a thread left behind by one) text goes to the real stream.
+    """
+
+    encoding = "utf-8"  # type: ignore[assignment]
+    errors = "replace"  # type: ignore[assignment]
+
+    def __init__(self, name: str, level: int, original: TextIO) -> None:
+        self._name = name
+        self._level = level
+        self._original = original
+        self._partial: dict[int, list[str]] = {}
+        self.buffer = _Bytes(self)
+
+    def write(self, text: str) -> int:
+        """Take text; complete lines are recorded at once, the rest when its line ends."""
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        target = current_buffer()
+        if target is None:
+            return _write_through(self._original, text)
+        held = self._partial.setdefault(threading.get_ident(), [])
+        held.append(text)
+        if "\n" in text or sum(map(len, held)) > MAX_HELD_CHARS:
+            *lines, rest = "".join(held).split("\n")
+            if len(rest) > MAX_HELD_CHARS:
+                lines, rest = [*lines, rest], ""
+            held[:] = [rest] if rest else []
+            for line in lines:
+                target.add(entry_of_output(self._name, self._level, line.rstrip("\r")))
+        return len(text)
+
+    def end(self, target: LogBuffer) -> None:
+        """Record what is left of lines that never ended."""
+        for held in self._partial.values():
+            if text := "".join(held):
+                target.add(entry_of_output(self._name, self._level, text))
+        self._partial.clear()
+
+    def fileno(self) -> int:
+        """Return the real stream's descriptor, for child processes."""
+        return self._original.fileno()
+
+    def isatty(self) -> bool:
+        """Return False: nobody types here."""
+        return False
+
+    def writable(self) -> bool:
+        """Return True."""
+        return True
+
+    def close(self) -> None:
+        """Stay open: the next line of the job, or of a library, is to be kept too."""
+
+
+class _Bytes(io.RawIOBase):
+    """The `buffer` of a captured stream."""
+
+    def __init__(self, text: OutputCapture) -> None:
+        self._text = text
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._text.write(bytes(data).decode("utf-8", "replace"))
+        return len(data)
+
+    def close(self) -> None:
+        """Stay open, as the text layer does."""
+
+
+def _write_through(stream: TextIO, text: str) -> int:
+    try:
+        return stream.write(text)
+    except (ValueError, OSError):
+        # The process has no usable stream; there is nobody to tell.
+        return len(text)
+
+
+@contextmanager
+def installed(buffer: LogBuffer) -> Iterator[None]:
+    """Capture what this process logs and prints; partial lines end up in `buffer`.
+
+    Meant for the outermost build; `builds.isolation` puts logging and streams back afterwards.
+    """
+    originals = sys.stdout, sys.stderr
+    out = OutputCapture("stdout", logging.INFO, originals[0])
+    err = OutputCapture("stderr", logging.WARNING, originals[1])
+    handler = CaptureHandler(current_buffer)
+    _Installed.originals, _Installed.handler = originals, handler
+    _Installed.strangers = frozenset(
+        thread.ident for thread in threading.enumerate() if thread.ident is not None
+    ) - {threading.get_ident()}
+    _capture_logging(handler)
+    sys.stdout, sys.stderr = out, err  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        out.end(buffer)
+        err.end(buffer)
+        sys.stdout, sys.stderr = originals
+        logging.root.removeHandler(handler)
+        _Installed.originals = _Installed.handler = None
+        _Installed.strangers = frozenset()
+
+
+def _capture_logging(handler: CaptureHandler) -> None:
+    root = logging.root
+    for other in root.handlers:
+        # The root opens up to DEBUG for us; the console stays as quiet as it was.
+        if other.level < root.level:
+            other.setLevel(root.level)
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    logging.captureWarnings(True)
+
+
+def _in_forked_child() -> None:
+    """Give a child of a job its own streams and connections; its parent does the recording."""
+    if _Installed.originals is None:
+        return
+    sys.stdout, sys.stderr = _Installed.originals
+    if _Installed.handler is not None:
+        logging.root.removeHandler(_Installed.handler)
+    _Installed.originals = _Installed.handler = None
+    sessions.forget_all()
+    for connection in connections.all(initialized_only=True):
+        _inherited.append(connection.connection)
+        connection.connection = None
+
+
+os.register_at_fork(after_in_child=_in_forked_child)

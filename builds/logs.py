@@ -1,0 +1,224 @@
+"""Log capture: from any logger, warning or print of a running build into a bounded buffer.
+
+The caller only appends to the buffer; the recorder's thread redacts, cleans and writes.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from jobcontrol.utils import TracebackInfo
+from jobcontrol.utils.text import clean_json, clean_text
+from jobs.redaction import Redactor
+
+MAX_WAITING = 20_000  # records in memory per build
+MAX_WAITING_CHARS = 32 * 1024 * 1024
+MAX_HELD_CHARS = 8 * 1024 * 1024  # of one message, before redaction
+MAX_MESSAGE_CHARS = 64 * 1024  # of one message, as stored
+MAX_EXCEPTION_TEXT = 16 * 1024  # of one text inside a stored exception
+ROOM_SECONDS = 5.0  # how long a caller waits for the writer before a record is dropped
+
+# Records of these loggers (and their children) are about us, not about the job.
+OWN_LOGGERS = ("builds", "jobs", "jobcontrol_site", "django.db", "django-q")
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One record as captured; `created` is in seconds since the epoch."""
+
+    created: float
+    level: int
+    logger: str
+    message: str
+    place: str = ""
+    origin: str = ""
+    exception: TracebackInfo | None = None
+
+
+class LogBuffer:
+    """Records of one build that wait to be written; bounded in number and size."""
+
+    def __init__(self) -> None:
+        self._entries: deque[LogEntry] = deque()
+        self._chars = 0
+        self._room = threading.Condition()
+        self.dropped = 0
+        self._dropped_said = 0
+        # Whether the last write worked: a caller waits for room only then.
+        self.healthy = True
+        self.wake: Callable[[], None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def add(self, entry: LogEntry) -> None:
+        """Append a record; wait a while for room, then drop it and count that."""
+        if self._full() and not self._wait_for_room():
+            self.dropped += 1
+            return
+        self._chars += len(entry.message)
+        self._entries.append(entry)
+
+    def say(self, level: int, message: str) -> None:
+        """Append a line of our own about the build."""
+        self.add(LogEntry(time.time(), level, "jobcontrol", message, origin=_origin()))
+
+    def take(self, limit: int) -> list[LogEntry]:
+        """Remove and return the oldest records, at most `limit`."""
+        taken = self._marker()
+        while self._entries and len(taken) < limit:
+            taken.append(self._entries.popleft())
+        self._chars -= sum(len(entry.message) for entry in taken)
+        if taken:
+            with self._room:
+                self._room.notify_all()
+        return taken
+
+    def give_back(self, entries: list[LogEntry]) -> None:
+        """Put records back in front after a write that failed."""
+        self._entries.extendleft(reversed(entries))
+        self._chars += sum(len(entry.message) for entry in entries)
+
+    def drop_all(self) -> None:
+        """Drop what waits, and count it."""
+        self.dropped += len(self._entries)
+        self._entries.clear()
+        self._chars = 0
+
+    def _marker(self) -> list[LogEntry]:
+        """Return a record that says how many were dropped since the last one said so."""
+        missing = self.dropped - self._dropped_said
+        if not missing:
+            return []
+        self._dropped_said = self.dropped
+        text = f"{missing} log records were dropped here: they came faster than they were written."
+        return [LogEntry(time.time(), logging.WARNING, "jobcontrol", text, origin=_origin())]
+
+    def _full(self) -> bool:
+        return len(self._entries) >= MAX_WAITING or self._chars >= MAX_WAITING_CHARS
+
+    def _wait_for_room(self) -> bool:
+        if not self.healthy or self.wake is None:
+            return False
+        deadline = time.monotonic() + ROOM_SECONDS
+        with self._room:
+            while self._full():
+                self.wake()
+                if not self.healthy or not self._room.wait(deadline - time.monotonic()):
+                    return False
+        return True
+
+
+class CaptureHandler(logging.Handler):
+    """Hands every record to `sink`, whatever state the record is in.
+
+    It takes no lock (the buffer needs none), so that a thread killed or forked in the middle of
+    a record can't block the others.
+    """
+
+    def __init__(self, sink: Callable[[], LogBuffer | None]) -> None:
+        super().__init__(logging.DEBUG)
+        self._sink = sink
+        self._busy = threading.local()
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Capture the record if the calling code belongs to a build."""
+        if _is_own(record.name) or getattr(self._busy, "yes", False):
+            return False
+        buffer = self._sink()
+        if buffer is None:
+            return False
+        # The repr of an argument may log in turn.
+        self._busy.yes = True
+        try:
+            buffer.add(entry_from_record(record))
+        finally:
+            self._busy.yes = False
+        return True
+
+
+def entry_from_record(record: logging.LogRecord) -> LogEntry:
+    """Return the record as an entry; a message that can't be formatted says so and is kept."""
+    message = _message(record)
+    if record.stack_info:
+        message = f"{message}\n{record.stack_info}"
+    return LogEntry(
+        created=record.created,
+        level=record.levelno,
+        logger=str(record.name),
+        message=message[:MAX_HELD_CHARS],
+        place=f"{record.filename}:{record.lineno} {record.funcName}",
+        origin=f"{record.process} {record.threadName}",
+        exception=_exception(record),
+    )
+
+
+def entry_of_output(stream: str, level: int, line: str) -> LogEntry:
+    """Return a line of captured output as an entry."""
+    return LogEntry(time.time(), level, stream, line[:MAX_HELD_CHARS], origin=_origin())
+
+
+def row_values(entry: LogEntry, redactor: Redactor) -> dict[str, Any]:
+    """Return the columns of the entry: redacted first, cleaned and cut after."""
+    exception = None
+    if entry.exception is not None:
+        exception = clean_json(
+            redactor.redact_json(entry.exception.to_json()), text_limit=MAX_EXCEPTION_TEXT
+        )
+    return {
+        "created": _time(entry.created),
+        "level": min(max(int(entry.level), 0), 32_767),
+        "logger": clean_text(redactor.redact(entry.logger), 200),
+        "message": clean_text(redactor.redact(entry.message), MAX_MESSAGE_CHARS),
+        "place": clean_text(redactor.redact(entry.place), 300),
+        "origin": clean_text(redactor.redact(entry.origin), 200),
+        "exception": exception,
+    }
+
+
+def _is_own(name: str) -> bool:
+    return isinstance(name, str) and name.startswith(OWN_LOGGERS) and _top(name) in OWN_LOGGERS
+
+
+def _top(name: str) -> str:
+    parts = name.split(".")
+    return "django.db" if parts[:2] == ["django", "db"] else parts[0]
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return str(record.getMessage())
+    except BaseException as error:  # noqa: BLE001 - whatever a job logs, the line must stand
+        return f"{_text(record.msg)} [arguments not formatted: {type(error).__name__}]"
+
+
+def _text(value: object) -> str:
+    try:
+        return str(value)
+    except BaseException as error:  # noqa: BLE001 - as above
+        return f"<{type(value).__name__}, whose text can't be made: {type(error).__name__}>"
+
+
+def _exception(record: logging.LogRecord) -> TracebackInfo | None:
+    if not record.exc_info or not isinstance(record.exc_info, tuple) or not record.exc_info[1]:
+        return None
+    return TracebackInfo.from_exception(record.exc_info[1])
+
+
+def _time(seconds: float) -> datetime:
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError, TypeError):
+        return datetime.now(UTC)
+
+
+def _origin() -> str:
+    return f"{os.getpid()} {threading.current_thread().name}"

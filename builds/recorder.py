@@ -1,0 +1,180 @@
+"""The one background thread that writes what the builds of this process report.
+
+It has a database connection of its own, so that nothing a job does to its connection (closing it,
+a broken transaction, a lock) reaches the record, and nothing here slows the job.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from queue import Empty, SimpleQueue
+from time import monotonic
+from typing import Any, TypeVar
+
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connection, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
+
+from builds import services, sessions
+from builds.logs import LogEntry
+from builds.sessions import BuildSession
+
+logger = logging.getLogger(__name__)
+
+FLUSH_SECONDS = 0.25
+CHUNK = 1_000  # log records per insert
+MAX_FAILED_WRITES = 20  # then what waits is dropped, with a marker, to keep memory bounded
+
+T = TypeVar("T")
+
+
+class Recorder:
+    """Flushes buffers, keeps leases alive and runs calls on its own connection."""
+
+    def __init__(self) -> None:
+        self._sessions: list[BuildSession] = []
+        self._calls: SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = SimpleQueue()
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._last_beat = 0.0
+        self._failed_writes = 0
+        self._stopping = False
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Run `function` on the recorder's thread and return what it returned or raised."""
+        if threading.current_thread() is self._thread:
+            return function()
+        future: Future[T] = Future()
+        self._calls.put((future, function))
+        self._ensure_running()
+        self._wake.set()
+        return future.result()
+
+    def open(self, session: BuildSession) -> None:
+        """Begin to write what the session's buffers hold."""
+        session.logs.wake = self._wake.set
+        self._sessions.append(session)
+        self._last_beat = monotonic()
+        self._ensure_running()
+
+    def close(self, session: BuildSession) -> None:
+        """Stop writing for the session."""
+        session.logs.wake = None
+        if session in self._sessions:
+            self._sessions.remove(session)
+
+    def flush(self, session: BuildSession) -> None:
+        """Write all that the session's buffers hold, a chunk at a time."""
+        while len(session.logs) > CHUNK and not session.lost:
+            if not self._flush(session):
+                return
+
+    def reconnect(self) -> None:
+        """Drop the connection, so that the next use makes a new one (on the recorder's thread)."""
+        connection.close()
+
+    def stop(self) -> None:
+        """End the thread and its connection; a later use starts them again."""
+        thread = self._thread
+        if thread is None or not thread.is_alive():
+            return
+
+        def end() -> None:
+            connections.close_all()
+            self._stopping = True
+
+        self.call(end)
+        thread.join()
+
+    def _ensure_running(self) -> None:
+        if self._thread is None or not self._thread.is_alive():
+            self._stopping = False
+            self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        connection_created.connect(self._bound_waiting)
+        while not self._stopping:
+            self._wake.wait(FLUSH_SECONDS if self._sessions else None)
+            self._wake.clear()
+            self._run_calls()
+            self._beat_when_due()
+            for session in list(self._sessions):
+                self._flush(session)
+
+    def _run_calls(self) -> None:
+        while True:
+            try:
+                future, function = self._calls.get_nowait()
+            except Empty:
+                return
+            try:
+                future.set_result(function())
+            except BaseException as error:
+                future.set_exception(error)
+
+    def _beat_when_due(self) -> None:
+        if not self._sessions or monotonic() - self._last_beat < settings.HEARTBEAT_SECONDS:
+            return
+        self._last_beat = monotonic()
+        for session in list(self._sessions):
+            try:
+                session.lost = session.lost or not services.beat(
+                    build_id=session.build_id, token=session.token
+                )
+            except (DatabaseError, InterfaceError) as error:
+                logger.warning("no heartbeat for build #%s: %s", session.build_id, error)
+                connection.close()
+
+    def _flush(self, session: BuildSession) -> bool:
+        """Write one chunk of the session's records; return whether that worked."""
+        entries, nodes = session.logs.take(CHUNK), session.progress.take()
+        if session.lost or not (entries or nodes):
+            return True
+        try:
+            with transaction.atomic():
+                services.store_observations(session=session, entries=entries, nodes=nodes)
+        except (DatabaseError, InterfaceError) as error:
+            session.progress.give_back(nodes)
+            self._write_failed(session, entries, error)
+            return False
+        session.logs.healthy = True
+        self._failed_writes = 0
+        if len(session.logs):
+            self._wake.set()
+        return True
+
+    def _write_failed(
+        self, session: BuildSession, entries: list[LogEntry], error: Exception
+    ) -> None:
+        session.logs.healthy = False
+        session.logs.give_back(entries)
+        self._failed_writes += 1
+        connection.close()
+        if self._failed_writes >= MAX_FAILED_WRITES:
+            session.logs.drop_all()
+            self._failed_writes = 0
+        logger.warning("records of build #%s can't be written: %s", session.build_id, error)
+
+    def _bound_waiting(self, connection: BaseDatabaseWrapper, **_kwargs: Any) -> None:
+        """Let no lock that a job holds stop the heartbeat for long (SQLite has a limit anyway)."""
+        if threading.current_thread() is self._thread and connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute("SET lock_timeout = '5s'")
+
+
+class _Current:
+    recorder: Recorder | None = None
+    pid = 0
+
+
+def recorder() -> Recorder:
+    """Return this process's recorder; a forked child gets one of its own."""
+    if _Current.recorder is None or _Current.pid != os.getpid():
+        _Current.recorder, _Current.pid = Recorder(), os.getpid()
+    return _Current.recorder

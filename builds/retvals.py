@@ -1,0 +1,144 @@
+"""Return values: pickled, sealed with a key of this site, bound to their build.
+
+A value is encrypted and authenticated (AES-GCM): it may hold a secret that the job was given, and
+a pickle must never be loaded unless this site wrote it for this very build.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import pickle
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from django.conf import settings
+
+from jobcontrol.exceptions import RetvalError, SerializationError
+
+_VERSION = b"\x01"
+_NONCE_BYTES = 12
+_MAX_SEARCH_DEPTH = 20
+
+
+def seal(build_id: int, value: object) -> bytes:
+    """Return `value` pickled and sealed for the build.
+
+    Raises SerializationError, which names the part that can't be pickled, or the size.
+    """
+    pickled = _pickle(value)
+    nonce = os.urandom(_NONCE_BYTES)
+    cipher = AESGCM(_key(settings.SECRET_KEY))
+    return _VERSION + nonce + cipher.encrypt(nonce, pickled, _binding(build_id))
+
+
+def unseal(build_id: int, sealed: bytes) -> Any:
+    """Return the value that was sealed for the build; verified before it is loaded.
+
+    Raises RetvalError when it was altered, sealed for another build or with an unknown key, or
+    when its class can't be loaded here.
+    """
+    pickled = _decrypt(build_id, bytes(sealed))
+    try:
+        return pickle.loads(pickled)
+    except Exception as error:
+        raise RetvalError(
+            f"the return value of build #{build_id} can't be loaded here: "
+            f"{type(error).__name__}: {error}. Is its class still importable?"
+        ) from error
+
+
+def _decrypt(build_id: int, sealed: bytes) -> bytes:
+    nonce, body = sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :]
+    if sealed[:1] == _VERSION and len(nonce) == _NONCE_BYTES:
+        for secret_key in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS):
+            try:
+                return AESGCM(_key(secret_key)).decrypt(nonce, body, _binding(build_id))
+            except InvalidTag:
+                continue
+    raise RetvalError(
+        f"the return value of build #{build_id} was not written by this site for this build, and "
+        "is not loaded. If SECRET_KEY was changed, put the old one into SECRET_KEY_FALLBACKS."
+    )
+
+
+@lru_cache(maxsize=16)
+def _key(secret_key: str) -> bytes:
+    return hashlib.sha256(b"jobcontrol.retval:" + secret_key.encode()).digest()
+
+
+def _binding(build_id: int) -> bytes:
+    return f"build {build_id}".encode()
+
+
+class _Bounded(io.BytesIO):
+    """A buffer that refuses to grow past the limit, so that a huge value fails early."""
+
+    def write(self, data: Any) -> int:
+        limit = settings.RETVAL_MAX_BYTES
+        if self.tell() + memoryview(data).nbytes > limit:
+            raise SerializationError(
+                f"the return value is larger than {limit:,} bytes. "
+                "Store it elsewhere and return a pointer to it, or raise RETVAL_MAX_BYTES."
+            )
+        return super().write(data)
+
+
+def _pickle(value: object) -> bytes:
+    buffer = _Bounded()
+    try:
+        pickle.dump(value, buffer, protocol=pickle.HIGHEST_PROTOCOL)
+    except SerializationError:
+        raise
+    except BaseException as error:
+        place, culprit = _find_culprit("the return value", value, 0)
+        raise SerializationError(
+            f"{place} ({_type_name(culprit)}) can't be pickled: {type(error).__name__}: "
+            f"{_text(error)}"
+        ) from error
+    return buffer.getvalue()
+
+
+def _find_culprit(place: str, value: object, depth: int) -> tuple[str, object]:
+    """Return the innermost part of `value` that can't be pickled by itself."""
+    if depth < _MAX_SEARCH_DEPTH:
+        for name, part in _parts(value):
+            if not _can_be_pickled(part):
+                return _find_culprit(place + name, part, depth + 1)
+    return place, value
+
+
+def _parts(value: object) -> Iterator[tuple[str, object]]:
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            yield f"[{_text(key)!r}]", part
+    elif isinstance(value, list | tuple):
+        for number, part in enumerate(value):
+            yield f"[{number}]", part
+    elif isinstance(getattr(value, "__dict__", None), dict) and not isinstance(value, type):
+        for name, part in vars(value).items():
+            yield f".{name}", part
+
+
+def _can_be_pickled(value: object) -> bool:
+    try:
+        pickle.dump(value, _Bounded(), protocol=pickle.HIGHEST_PROTOCOL)
+    except BaseException:  # noqa: BLE001 - any failure at all is the answer
+        return False
+    return True
+
+
+def _type_name(value: object) -> str:
+    kind = type(value)
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _text(value: object) -> str:
+    try:
+        return str(value)[:500]
+    except BaseException as error:  # noqa: BLE001 - a job's own __str__ may raise anything
+        return f"<no text: {type(error).__name__}>"

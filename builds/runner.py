@@ -1,0 +1,221 @@
+"""Running one build in this process: claim, call, record.
+
+The runner covers the call *and* the storing of its result, and catches every BaseException. All
+database work goes through the recorder's own connection.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic, sleep
+
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, OperationalError
+
+from builds import calling, capture, context, isolation, retvals, services, sessions, tracebacks
+from builds.models import Build
+from builds.recorder import Recorder, recorder
+from builds.services import Outcome
+from builds.sessions import BuildSession
+from builds.workers import WorkerIdentity
+from jobcontrol.exceptions import BuildStateError, LeaseLost, SerializationError, SkipBuild
+from jobcontrol.utils import import_object
+from jobcontrol.utils.text import clean_text
+from jobs import registry
+from jobs.redaction import Redactor
+
+logger = logging.getLogger(__name__)
+
+MAX_MESSAGE = 10_000  # characters of a stored exception message
+MAX_RETVAL_TEXT = 1024 * 1024
+RETRY_SECONDS = 0.5
+
+Status = Build.Status
+Kind = Build.FailureKind
+
+
+def run_next() -> Build | None:
+    """Claim and run the best eligible build; None when there is none."""
+    return _claim_and_run(None)
+
+
+def run_here(build: Build) -> Build:
+    """Run one build, CREATED or QUEUED, in this process and return it as it ended.
+
+    Raises BuildStateError when it was started before.
+    """
+    if _claim_and_run(build.pk) is None:
+        build.refresh_from_db()
+        raise BuildStateError(
+            f"build #{build.pk} is {build.get_status_display()} and can't be run"
+            + (" again; ask for a new build." if build.started else ".")
+        )
+    return Build.objects.select_related("job").get(pk=build.pk)
+
+
+def _claim_and_run(build_id: int | None) -> Build | None:
+    scribe = recorder()
+    registry.ensure_current()
+    worker = WorkerIdentity.current()
+    build = scribe.call(lambda: services.claim(worker=worker, build_id=build_id))
+    if build is None:
+        return None
+    assert build.claim_token is not None
+    session = BuildSession(build.pk, build.claim_token, registry.redactor())
+    logger.info("build #%s of %s started", build.pk, build.job_id)
+    sessions.enter(session)
+    scribe.open(session)
+    try:
+        outcome = _execute(build, session, scribe)
+        _record(session, outcome, scribe)
+    finally:
+        scribe.close(session)
+        sessions.leave(session)
+    logger.info("build #%s of %s ended: %s", build.pk, build.job_id, outcome.status)
+    return build
+
+
+# --- The call -------------------------------------------------------------------------------------
+
+
+def _execute(build: Build, session: BuildSession, scribe: Recorder) -> Outcome:
+    """Run the function and describe how it ended, whatever it does."""
+    config = build.payload.config
+    inputs = {}
+    if calling.needs_inputs(config):
+        inputs = scribe.call(lambda: calling.load_inputs(build.pk))
+    owner = os.getpid()
+    with _surroundings(session), context.active(build):
+        session.logs.say(logging.INFO, f"Build #{build.pk} started: {config.get('function')}")
+        try:
+            args, kwargs = calling.arguments(config, inputs, session.redactor)
+            value = calling.call(str(config.get("function")), args, kwargs)
+            outcome = _success(build, value, session.redactor)
+        except BaseException as error:
+            outcome = _outcome_of(error, session.redactor)
+        if os.getpid() != owner:
+            # The job forked, and this is the child coming back out of its function: the build
+            # is the parent's.
+            os._exit(0 if outcome.status in Build.SUCCESS else 1)
+    session.logs.say(outcome.log_level, outcome.log_line)
+    return outcome
+
+
+@contextmanager
+def _surroundings(session: BuildSession) -> Iterator[None]:
+    """Isolate and capture, for the outermost build; a nested one shares its surroundings."""
+    if sessions.is_nested(session):
+        yield
+        return
+    with isolation.preserved(), capture.installed(session.logs):
+        yield
+
+
+def _success(build: Build, value: object, redactor: Redactor) -> Outcome:
+    sealed = retvals.seal(build.pk, value)
+    return Outcome(
+        status=Status.SUCCESSFUL,
+        retval=sealed,
+        retval_text=_retval_text(build, value, redactor),
+        log_line="Build finished with success.",
+    )
+
+
+def _retval_text(build: Build, value: object, redactor: Redactor) -> str:
+    """Return the value as people will read it: by the job's `repr_function`, else its repr.
+
+    A failing one is a note in that text and a line in the log, not a failed build: the value
+    itself is good.
+    """
+    name = build.payload.config.get("repr_function")
+    try:
+        if name:
+            info = context.author_api().build_info(build, retval=value)
+            text = str(import_object(str(name))(info))
+        else:
+            text = repr(value)
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        maker = f"repr_function {name}" if name else "repr() of the return value"
+        logging.getLogger("jobcontrol.runner").warning("%s failed", maker, exc_info=True)
+        text = f"<{maker} failed: {type(error).__name__}>"
+    return clean_text(redactor.redact(text), MAX_RETVAL_TEXT)
+
+
+def _outcome_of(error: BaseException, redactor: Redactor) -> Outcome:
+    message = clean_text(redactor.redact(_text(error)), MAX_MESSAGE)
+    name = clean_text(redactor.redact(_type_name(error)), 300)
+    if isinstance(error, SkipBuild):
+        return Outcome(
+            status=Status.SKIPPED,
+            exception_message=message,
+            log_line=f"Build skipped: {message}" if message else "Build skipped.",
+        )
+    is_unstorable = isinstance(error, SerializationError)
+    return Outcome(
+        status=Status.FAILED,
+        failure_kind=Kind.SERIALIZATION if is_unstorable else Kind.EXCEPTION,
+        exception_type=name,
+        exception_message=message,
+        traceback=tracebacks.capture(error, redactor),
+        log_level=logging.ERROR,
+        log_line=f"Build failed: {name}: {message}",
+    )
+
+
+def _type_name(error: BaseException) -> str:
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ == "builtins" else (
+        f"{kind.__module__}.{kind.__qualname__}"
+    )
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except BaseException as failure:  # noqa: BLE001 - a job's own __str__ may raise anything
+        return f"<text of the exception can't be made: {type(failure).__name__}>"
+
+
+# --- The record -----------------------------------------------------------------------------------
+
+
+def _record(session: BuildSession, outcome: Outcome, scribe: Recorder) -> None:
+    """Store the outcome; try until the lease is over, then give the build up.
+
+    Giving up ends the process when it is a worker's: what keeps the database shut may be a lock
+    that the job left behind in it.
+    """
+    deadline = monotonic() + settings.LEASE_SECONDS
+    scribe.call(lambda: scribe.flush(session))
+    with_records = True
+    while True:
+        try:
+            scribe.call(
+                lambda: services.finish_build(
+                    session=session, outcome=outcome, with_records=with_records
+                )
+            )
+        except LeaseLost as error:
+            logger.warning("%s; nothing is recorded", error)
+            return
+        except (OperationalError, InterfaceError) as error:
+            logger.warning("the outcome of build #%s can't be stored: %s", session.build_id, error)
+            if monotonic() > deadline:
+                sys.exit(f"build #{session.build_id}: the database did not take its outcome")
+            scribe.call(scribe.reconnect)
+            sleep(RETRY_SECONDS)
+        except DatabaseError:
+            if not with_records:
+                raise
+            # The records are at fault: they are dropped, with a marker, and the build stands.
+            logger.exception("the last records of build #%s are dropped", session.build_id)
+            session.logs.drop_all()
+            with_records = False
+        else:
+            return

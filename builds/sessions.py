@@ -1,0 +1,68 @@
+"""The builds that run in this process, each with its buffers."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+
+from builds.logs import LogBuffer
+from builds.progress import ProgressBuffer
+from jobcontrol import globals as context_state
+from jobs.redaction import Redactor
+
+
+@dataclass(eq=False)
+class BuildSession:
+    """A running build as its process sees it."""
+
+    build_id: int
+    token: uuid.UUID
+    redactor: Redactor
+    logs: LogBuffer = field(default_factory=LogBuffer)
+    progress: ProgressBuffer = field(default_factory=ProgressBuffer)
+    # Set when the lease was taken by someone else: nothing is written any more.
+    lost: bool = False
+
+
+_open: dict[int, BuildSession] = {}
+
+
+class _Process:
+    is_forked_child = False
+
+
+def is_forked_child() -> bool:
+    """Whether this is a process that a job forked: its observations are not recorded."""
+    return _Process.is_forked_child
+
+
+def enter(session: BuildSession) -> None:
+    """Make the session findable by its build's id."""
+    _open[session.build_id] = session
+
+
+def leave(session: BuildSession) -> None:
+    """Forget the session."""
+    _open.pop(session.build_id, None)
+
+
+def find(build_id: int) -> BuildSession | None:
+    """Return the session of a build that runs in this process."""
+    return _open.get(build_id)
+
+
+def current() -> BuildSession | None:
+    """Return the session of the build that the calling code belongs to."""
+    context = context_state.get()
+    return None if context is None else _open.get(context.build_id)
+
+
+def is_nested(session: BuildSession) -> bool:
+    """Whether the session's build was started inside another one."""
+    return next(iter(_open.values())) is not session
+
+
+def forget_all() -> None:
+    """Forget every session: for a forked child, whose parent records."""
+    _Process.is_forked_child = True
+    _open.clear()

@@ -1,0 +1,494 @@
+"""The objects that job code, cleanup and repr functions get: thin views on the models."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from builds import deletion, progress, retention, runner, services, sessions
+from builds.capture import current_buffer
+from builds.logs import CaptureHandler
+from builds.models import Build, BuildQuerySet, LogMessage
+from builds.recorder import recorder
+from builds.retvals import unseal
+from builds.status import job_status
+from jobcontrol import globals as context_state
+from jobcontrol.config import BuildConfig, JobControlConfig, Readable
+from jobcontrol.exceptions import NotFound, NotInBuild
+from jobcontrol.utils import ProgressReport, TracebackInfo
+from jobs import config, registry, tags
+from jobs.models import Job, JobDependency
+from jobs.redaction import Redactor
+
+__all__ = [
+    "BuildInfo",
+    "JobControl",
+    "JobControlLogHandler",
+    "JobExecutionContext",
+    "JobInfo",
+]
+
+_UNLOADED = object()
+
+
+class JobControl:
+    """The application: jobs, builds, and running them.
+
+    Every `job_id` may be a number, as in old files; every `build_id` may be a BuildInfo.
+    """
+
+    @classmethod
+    def from_config_file(cls, config_file: str | Path | Readable) -> JobControl:
+        """Load a configuration and make the registry follow it.
+
+        Raises `jobs.config.ConfigError` naming all that is wrong; the registry stays as it was.
+        """
+        return cls.from_config(JobControlConfig.from_file(config_file))
+
+    @classmethod
+    def from_config(cls, config: JobControlConfig | Mapping[str, Any]) -> JobControl:
+        """Make the registry follow a configuration object or a plain dict."""
+        if not isinstance(config, JobControlConfig):
+            config = JobControlConfig(config)
+        registry.use(config.configuration)
+        registry.sync(config.configuration)
+        return cls()
+
+    @property
+    def config(self) -> JobControlConfig:
+        """The configuration of this process. Raises ConfigError if there never was a good one."""
+        return JobControlConfig(registry.configuration())
+
+    def get_job(self, job_id: object) -> JobInfo:
+        """Return a job. Raises NotFound."""
+        return JobInfo(self, _job(job_id))
+
+    def iter_jobs(self) -> Iterator[JobInfo]:
+        """Yield the jobs in the order of the file."""
+        for job in Job.objects.active():
+            yield JobInfo(self, job)
+
+    def get_build(self, build_id: int) -> BuildInfo:
+        """Return a build. Raises NotFound."""
+        build = Build.objects.select_related("job").filter(pk=build_id).first()
+        if build is None:
+            raise NotFound(f"no build #{build_id}")
+        return BuildInfo(self, build)
+
+    def create_build(self, job_id: object) -> BuildInfo:
+        """Record a build that is not asked to run yet.
+
+        Raises NotFound, and MissingDependencies naming what has to be built first.
+        """
+        job = _job(job_id)
+        # On the recorder's connection, so that a transaction of the job's own can't hide it.
+        build = recorder().call(lambda: services.create_build(job=job, trigger=_trigger()))
+        return BuildInfo(self, build)
+
+    def build_job(self, job_id: object, *, arm: bool = False) -> BuildInfo:
+        """Create a build and run it here; inside a job it is nested.
+
+        Raises what `create_build` raises, and ProtectedJob for a protected job unless `arm`.
+        """
+        services.refuse_unarmed(job=_job(job_id), arm=arm)
+        return self.run_build(self.create_build(job_id), arm=arm)
+
+    def run_build(self, build_id: int | BuildInfo, *, arm: bool = False) -> BuildInfo:
+        """Run a build here and return it as it ended.
+
+        Raises BuildStateError when it was run before, ProtectedJob as `build_job`.
+        """
+        info = build_id if isinstance(build_id, BuildInfo) else self.get_build(build_id)
+        services.refuse_unarmed(job=info.model.job, arm=arm)
+        return BuildInfo(self, runner.run_here(info.model))
+
+    def prune_logs(self, policy: Any = None) -> int:
+        """Delete old log messages by a policy (see `builds.retention`); return how many."""
+        return retention.prune_logs(policy=policy or retention.DEFAULT_POLICY)
+
+    def report_progress(
+        self,
+        group_name: tuple[Any, ...] | list[Any] | None,
+        current: int,
+        total: int,
+        status_line: str | None = "",
+    ) -> None:
+        """Report progress of the current build.
+
+        `group_name` is the path in the tree of progress bars, None (or an empty one) the whole;
+        `current` of `total` steps are done; `status_line` says what goes on. Raises TypeError for
+        a str path and for numbers that are no integers, NotInBuild where no build runs.
+        """
+        session = sessions.current()
+        if session is not None:
+            session.progress.report(group_name, current, total, status_line)
+        elif not sessions.is_forked_child():
+            raise NotInBuild("current_app.report_progress()")
+
+    @property
+    def storage(self) -> _OldStorage:
+        """The two calls of the original's storage that job code made; deprecated."""
+        return _OldStorage(self)
+
+
+class _OldStorage:
+    def __init__(self, app: JobControl) -> None:
+        self._app = app
+
+    def update_build_progress(self, build_id: int, current: int, total: int) -> None:
+        """Report the whole progress of a build that runs in this process."""
+        _deprecated("storage.update_build_progress()", "current_app.report_progress(None, …)")
+        session = sessions.find(build_id)
+        if session is not None:
+            session.progress.report(None, current, total)
+        elif not sessions.is_forked_child():
+            raise NotFound(f"build #{build_id} does not run in this process")
+
+    def get_latest_successful_build(self, job_id: object) -> BuildInfo | None:
+        """Return the newest successful build of a job, None if there is none."""
+        _deprecated(
+            "storage.get_latest_successful_build()",
+            "current_app.get_job(id).get_latest_successful_build()",
+        )
+        return self._app.get_job(job_id).get_latest_successful_build()
+
+
+class JobInfo:
+    """A job: what the file says of it, and its builds."""
+
+    def __init__(self, app: JobControl, job: Job) -> None:
+        self.app = app
+        self.model = job
+
+    def __repr__(self) -> str:
+        return f"<Job {self.id!r}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, JobInfo) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    @property
+    def id(self) -> str:
+        """The id."""
+        return self.model.pk
+
+    @property
+    def config(self) -> BuildConfig:
+        """The job's block of the file, unknown keys included."""
+        return BuildConfig(_decoded(self.model.config))
+
+    def get_deps(self) -> Iterator[JobInfo]:
+        """Yield the jobs that this one depends on."""
+        links = JobDependency.objects.filter(job=self.model).select_related("depends_on")
+        for link in links.order_by("position"):
+            yield JobInfo(self.app, link.depends_on)
+
+    def get_revdeps(self) -> Iterator[JobInfo]:
+        """Yield the jobs that depend on this one."""
+        links = JobDependency.objects.filter(depends_on=self.model).select_related("job")
+        for link in links.order_by("job__position", "job_id"):
+            yield JobInfo(self.app, link.job)
+
+    def get_status(self) -> str:
+        """Return `not_built`, `outdated`, `success` or `failed`; see also `has_running_builds`."""
+        return job_status(self.model).status
+
+    def iter_builds(
+        self,
+        started: bool | None = None,
+        finished: bool | None = None,
+        success: bool | None = None,
+        skipped: bool | None = None,
+        order: str = "asc",
+        limit: int | None = 100,
+    ) -> Iterator[BuildInfo]:
+        """Yield builds, oldest first (`order='desc'`: newest first), at most `limit`."""
+        builds: BuildQuerySet = Build.objects.filter(job=self.model).select_related("job")
+        flags = {"started": started, "finished": finished, "success": success, "skipped": skipped}
+        for name, wanted in flags.items():
+            if wanted is not None:
+                builds = getattr(builds, name)(wanted)
+        ordered = builds.order_by("id" if order == "asc" else "-id")[:limit]
+        for build in ordered:
+            yield BuildInfo(self.app, build)
+
+    def get_builds(self, *args: Any, **kwargs: Any) -> Iterator[BuildInfo]:
+        """Yield builds; the deprecated name of `iter_builds`."""
+        _deprecated("get_builds()", "iter_builds()")
+        return self.iter_builds(*args, **kwargs)
+
+    def run(self, *, arm: bool = False) -> BuildInfo:
+        """Create a build, run it here and return it."""
+        return self.app.build_job(self.id, arm=arm)
+
+    def create_build(self) -> BuildInfo:
+        """Record a build that is not asked to run yet."""
+        return self.app.create_build(self.id)
+
+    def get_latest_successful_build(self) -> BuildInfo | None:
+        """Return the newest build that succeeded and was not skipped, None if there is none."""
+        builds: BuildQuerySet = Build.objects.filter(job=self.model).select_related("job")
+        newest = builds.successful().newest_first().first()
+        return None if newest is None else BuildInfo(self.app, newest)
+
+    def get_docs(self) -> str:
+        """Return the signature and docstring of the job's function."""
+        docs = self.model.docs
+        parts = (str(docs.get(part) or "") for part in ("signature", "docstring"))
+        return "\n\n".join(part for part in parts if part)
+
+    def get_conf_as_yaml(self) -> str:
+        """Return the job's block as YAML, secrets masked."""
+        return self.model.config_text
+
+    def has_builds(self) -> bool:
+        """Whether the job was ever asked for."""
+        return self.model.builds.exists()
+
+    def has_successful_builds(self) -> bool:
+        """Whether a build of it succeeded and was not skipped."""
+        return Build.objects.filter(job=self.model).successful().exists()
+
+    def has_running_builds(self) -> bool:
+        """Whether a build of it runs now."""
+        return Build.objects.filter(job=self.model).running().exists()
+
+    def is_outdated(self) -> bool | None:
+        """Whether a dependency has a newer success than the one that was used.
+
+        None where the job, or one of its dependencies, has no success yet.
+        """
+        status = job_status(self.model)
+        if status.latest_successful_build_id is None or status.missing:
+            return None
+        return bool(status.stale_reasons)
+
+    def can_be_built(self) -> bool:
+        """Whether every dependency has a build to use."""
+        return not services.why_not_buildable(self.model)
+
+
+class BuildInfo:
+    """A build. `build['retval']`, `build['success']` … read the fields of `info`."""
+
+    def __init__(self, app: JobControl, build: Build, *, retval: Any = _UNLOADED) -> None:
+        self.app = app
+        self.model = build
+        self._retval = retval
+
+    def __repr__(self) -> str:
+        return f"<Build {self.id} (job: {self.job_id!r}, status: {self.descriptive_status})>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BuildInfo) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __getitem__(self, name: str) -> Any:
+        if name == "retval":
+            return self.retval
+        return self.info[name]
+
+    @property
+    def id(self) -> int:
+        """The number."""
+        return self.model.pk
+
+    build_id = id
+
+    @property
+    def job_id(self) -> str:
+        """The id of its job."""
+        return self.model.job_id
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """The build as a dict with the original's keys; the return value is loaded for it."""
+        build = self.model
+        return {
+            "id": build.pk,
+            "job_id": build.job_id,
+            "start_time": build.start_time,
+            "end_time": build.end_time,
+            "started": build.started,
+            "finished": build.finished,
+            "success": build.success,
+            "skipped": build.skipped,
+            "config": self.config,
+            "retval": self.retval,
+            "exception": self.exception,
+            "exception_tb": self.exception_tb,
+        }
+
+    @property
+    def retval(self) -> Any:
+        """The return value, None if there is none. Raises RetvalError if it can't be loaded."""
+        if self._retval is _UNLOADED:
+            sealed = self.model.payload.retval
+            self._retval = None if sealed is None else unseal(self.id, bytes(sealed))
+        return self._retval
+
+    @property
+    def exception(self) -> str | None:
+        """What the job raised, as text: `ValueError: no such page`."""
+        build = self.model
+        if not build.exception_type:
+            return None
+        return f"{build.exception_type}: {build.exception_message}"
+
+    @property
+    def exception_tb(self) -> TracebackInfo | None:
+        """The traceback with locals, as structure."""
+        stored = self.model.payload.traceback
+        return None if stored is None else TracebackInfo.from_json(stored)
+
+    @property
+    def config(self) -> BuildConfig:
+        """The configuration that the build was made with, unknown keys included."""
+        return BuildConfig(_decoded(self.model.payload.config))
+
+    @property
+    def descriptive_status(self) -> str:
+        """CREATED, RUNNING, SUCCESSFUL, SKIPPED, FAILED, …"""
+        return self.model.status
+
+    def refresh(self) -> None:
+        """Read the build from the database again."""
+        self.model = Build.objects.select_related("job").get(pk=self.id)
+        self._retval = _UNLOADED
+
+    def get_progress_info(self) -> ProgressReport:
+        """Return the tree of progress reports."""
+        return progress.progress_tree(self.model)
+
+    def get_job(self) -> JobInfo:
+        """Return the job."""
+        return JobInfo(self.app, self.model.job)
+
+    def delete(self, *, cleanup: bool = True) -> None:
+        """Call the cleanup function, then delete the build and all its records.
+
+        Raises CleanupFailed (and keeps the build) if that function fails; BuildStateError while
+        the build runs or an unfinished build needs it.
+        """
+        deletion.delete_build(build=self.model, cleanup=cleanup)
+
+    def run(self, *, arm: bool = False) -> BuildInfo:
+        """Run the build here and return it as it ended."""
+        return self.app.run_build(self, arm=arm)
+
+    def iter_log_messages(
+        self,
+        max_date: datetime | None = None,
+        min_date: datetime | None = None,
+        min_level: int | None = None,
+    ) -> Iterator[LogMessage]:
+        """Yield log messages, oldest first, within dates and from a level up."""
+        bounds = {"created__lte": max_date, "created__gte": min_date, "level__gte": min_level}
+        wanted = {name: value for name, value in bounds.items() if value is not None}
+        yield from LogMessage.objects.filter(build=self.model, **wanted).order_by("id").iterator()
+
+
+class JobExecutionContext:
+    """What the proxies of `jobcontrol.globals` mean while it is active.
+
+    Use it as a context manager, or `push()` and `pop()` it.
+    """
+
+    def __init__(self, app: JobControl, job_id: object, build_id: int) -> None:
+        self.app = app
+        self.job_id = str(job_id)
+        self.build_id = build_id
+
+    def push(self) -> None:
+        """Make this the innermost context."""
+        context_state.push(self)
+
+    def pop(self) -> None:
+        """Take this context away again."""
+        context_state.pop(self)
+
+    def __enter__(self) -> JobExecutionContext:
+        self.push()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.pop()
+
+    @property
+    def current_app(self) -> JobControl:
+        """The application."""
+        return self.app
+
+    @property
+    def current_job(self) -> JobInfo:
+        """The running build's job."""
+        return self.app.get_job(self.job_id)
+
+    @property
+    def current_build(self) -> BuildInfo:
+        """The running build."""
+        return self.app.get_build(self.build_id)
+
+
+class JobControlLogHandler(CaptureHandler):
+    """A logging handler that sends records to the current build, and ignores them elsewhere.
+
+    It stands on the root logger while a build runs; a job needs it only for a logger that does
+    not propagate.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(current_buffer)
+
+
+class AuthorObjects:
+    """The factory that the runner makes job authors' objects with."""
+
+    def execution_context(self, build: Build) -> JobExecutionContext:
+        """Return the context of a running build."""
+        return JobExecutionContext(JobControl(), build.job_id, build.pk)
+
+    def build_info(self, build: Build, *, retval: Any = _UNLOADED) -> BuildInfo:
+        """Return the build as job code sees it; `retval` spares loading it."""
+        return BuildInfo(JobControl(), build, retval=retval)
+
+
+def _job(job_id: object) -> Job:
+    job = Job.objects.filter(pk=str(job_id)).first()
+    if job is None:
+        raise NotFound(f"no job {job_id!r}: the configuration file has no such id")
+    return job
+
+
+def _trigger() -> str:
+    return Build.Trigger.PYTHON if sessions.current() is None else Build.Trigger.NESTED
+
+
+def _decoded(stored: Any) -> dict[str, Any]:
+    """Return a stored block with `!retval` and `!secret` as objects, masked texts resolved."""
+    redactor: Redactor = registry.redactor()
+    decoded = tags.resolve(
+        tags.decode(stored),
+        retval=config.Retval,
+        secret=lambda secret: secret if secret.form == "raw" else redactor.value(secret),
+    )
+    return dict(decoded)  # type: ignore[call-overload]
+
+
+def _deprecated(old: str, new: str) -> None:
+    warnings.warn(f"{old} is deprecated: use {new}", DeprecationWarning, stacklevel=3)
+    logging.getLogger("jobcontrol").debug("%s is deprecated: use %s", old, new)
