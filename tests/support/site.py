@@ -32,7 +32,7 @@ def process_tree(leader: int) -> list[psutil.Process]:
     found: dict[int, psutil.Process] = {}
     for process in psutil.process_iter():
         with suppress(psutil.NoSuchProcess, ProcessLookupError):
-            if process.pid == leader or os.getsid(process.pid) == leader:
+            if os.getsid(process.pid) == leader:
                 for member in (process, *process.children(recursive=True)):
                     found.setdefault(member.pid, member)
     return [process for process in found.values() if process.is_running()]
