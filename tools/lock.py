@@ -19,7 +19,7 @@ FOLDER = ROOT / "requirements"
 # redis needs it on Python 3.11.0 to 3.11.2 only; a lock made on a newer Python would leave it out.
 ALWAYS = ["async-timeout>=4.0.3"]
 
-HEADER = (
+HEADER = "# Made by 'make lock' from pyproject.toml: change that file, then make this anew.\n"
     "# Made by 'make lock' from pyproject.toml. Don't edit: change that file and make it anew.\n"
 )
 OPTIONS = [

@@ -22,7 +22,7 @@ PYTHON = VENV / "bin" / "python"
 COVERED_BY = {"runtime": ("runtime", "dev"), "dev": ("dev",)}
 
 
-class CannotMake(Exception):
+class CannotMakeError(Exception):
     """The environment can't be made; the text is one line that says why and what to do."""
 
 
@@ -38,7 +38,7 @@ def works(python: Path) -> bool:
 def make_empty() -> None:
     """Make a new, empty environment."""
     if importlib.util.find_spec("ensurepip") is None:
-        raise CannotMake(
+        raise CannotMakeError(
             f"{sys.executable} has no 'ensurepip', which makes the virtual environment. On Debian "
             "and Ubuntu: 'apt-get install python3-venv'; then run make again."
         )
@@ -51,7 +51,7 @@ def make_empty() -> None:
     if done.returncode != 0 or not works(PYTHON):
         shutil.rmtree(VENV, ignore_errors=True)
         said = " ".join((done.stderr or done.stdout).split())
-        raise CannotMake(f"'{sys.executable} -m venv' failed: {said[-500:]}")
+        raise CannotMakeError(f"'{sys.executable} -m venv' failed: {said[-500:]}")
 
 
 def stamp(lock: str) -> Path:
@@ -77,9 +77,17 @@ def is_current(lock: str) -> bool:
 
 def pip_install(*arguments: str) -> None:
     """Install with the environment's own pip."""
-    command = [PYTHON, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", *arguments]
+    command = [
+        str(PYTHON),
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "install",
+        "--quiet",
+        *arguments,
+    ]
     if subprocess.run(command, cwd=ROOT, check=False).returncode != 0:
-        raise CannotMake(f"'pip install {' '.join(arguments)}' failed (see above)")
+        raise CannotMakeError(f"'pip install {' '.join(arguments)}' failed (see above)")
 
 
 def install(lock: str) -> None:
@@ -108,14 +116,14 @@ def main() -> int:
     lock = sys.argv[1] if len(sys.argv) > 1 else "dev"
     try:
         if sys.version_info < (3, 11):  # noqa: UP036 - run by whatever python3 is
-            raise CannotMake(
+            raise CannotMakeError(
                 f"JobControl needs Python 3.11 or newer, and {sys.executable} is "
                 f"{sys.version.split()[0]}. Name another one: make PYTHON=python3.12 …"
             )
         if lock not in COVERED_BY:
-            raise CannotMake(f"no lock {lock!r}: it must be one of {', '.join(COVERED_BY)}")
+            raise CannotMakeError(f"no lock {lock!r}: it must be one of {', '.join(COVERED_BY)}")
         ensure(lock)
-    except CannotMake as error:
+    except CannotMakeError as error:
         sys.stderr.write(f"{error}\n")
         return 2
     return 0
