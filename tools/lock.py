@@ -20,8 +20,6 @@ FOLDER = ROOT / "requirements"
 ALWAYS = ["async-timeout>=4.0.3"]
 
 HEADER = "# Made by 'make lock' from pyproject.toml: change that file, then make this anew.\n"
-    "# Made by 'make lock' from pyproject.toml. Don't edit: change that file and make it anew.\n"
-)
 OPTIONS = [
     "--generate-hashes",
     "--strip-extras",

@@ -181,11 +181,13 @@ def report(
 
 def table(headings: list[str], rows: list[list[str]]) -> str:
     """Return an HTML table; everything in it is escaped."""
-    lines = [f"<tr>{''.join(f'<th>{html.escape(cell)}</th>' for cell in headings)}</tr>"]
-    lines += [
-        f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows
-    ]
+    lines = [html_row("th", headings), *(html_row("td", row) for row in rows)]
     return "<table>\n" + "\n".join(lines) + "\n</table>"
+
+
+def html_row(tag: str, cells: list[str]) -> str:
+    """Return one row of an HTML table."""
+    return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
 
 
 def publish_report(report: str, folder: str) -> str:
