@@ -39,7 +39,7 @@ class Package(TypedDict):
 
 def scan() -> list[Package]:
     """List every installed package: name, version, licence, what it requires."""
-    found = {canonical(each.metadata["Name"]): each for each in metadata.distributions()}
+    found = installed()
     packages = []
     for number, (name, distribution) in enumerate(sorted(found.items()), start=1):
         # None is the build itself; the last argument is shown beside the bar.
@@ -47,6 +47,19 @@ def scan() -> list[Package]:
         packages.append(describe(distribution))
     logger.info("%d packages are installed", len(packages))
     return packages
+
+
+def installed() -> dict[str, metadata.Distribution]:
+    """Return the installed packages by name."""
+    found: dict[str, metadata.Distribution] = {}
+    for distribution in metadata.distributions():
+        name = distribution.metadata["Name"]
+        if name:
+            # Of two with one name, the first is the one that Python imports.
+            found.setdefault(canonical(name), distribution)
+        else:
+            logger.warning("A broken package without a name was left out: %r", distribution)
+    return found
 
 
 def describe(distribution: metadata.Distribution) -> Package:
@@ -71,10 +84,10 @@ def describe_scan(build: Any) -> str:
 
 def hash_files(packages: list[Package]) -> dict[str, str]:
     """Hash all files of each package into one digest, and warn of files that were changed."""
+    distributions = installed()
     digests = {}
     for package in packages:
-        distribution = metadata.distribution(package["name"])
-        files = distribution.files or []
+        files = distributions[package["name"]].files or []
         digest = hashlib.sha256()
         for number, file in enumerate(files, start=1):
             digest.update(hash_file(package["name"], file))
