@@ -76,17 +76,11 @@ def is_current(lock: str) -> bool:
 
 
 def pip_install(*arguments: str) -> None:
-    """Install with the environment's own pip."""
-    command = [
-        str(PYTHON),
-        "-m",
-        "pip",
-        "--disable-pip-version-check",
-        "install",
-        "--quiet",
-        *arguments,
-    ]
-    if subprocess.run(command, cwd=ROOT, check=False).returncode != 0:
+    """Install with the environment's own pip; what it says is shown only when it fails."""
+    command = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "install", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        sys.stderr.write(done.stdout + done.stderr)
         raise CannotMakeError(f"'pip install {' '.join(arguments)}' failed (see above)")
 
 
