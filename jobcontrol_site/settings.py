@@ -114,9 +114,7 @@ JOBCONTROL_STATE = _state_folder()
 DEBUG = env.bool("DEBUG", default=bool(_webapp.get("DEBUG", False)))
 HOST = env.str("HOST", default=str(_webapp.get("HOST", "127.0.0.1")))
 PORT = env.int("PORT", default=int(_webapp.get("PORT", 8000)))
-ALLOWED_HOSTS = env.list(
-    "ALLOWED_HOSTS", default=list(_webapp.get("ALLOWED_HOSTS", LOOPBACK[:3]))
-)
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=list(_webapp.get("ALLOWED_HOSTS", LOOPBACK[:3])))
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
 

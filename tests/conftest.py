@@ -1,0 +1,82 @@
+"""Fixtures for the whole suite: its databases, and whole sites for the process tests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+
+from tests import bootstrap
+from tests.support.databases import new_database, sqlite_url
+from tests.support.needs import need
+from tests.support.site import Site
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings() -> None:
+    """Give the test database a name of this run's own; on SQLite make it a file, for threads."""
+    database = settings.DATABASES["default"]
+    if database["ENGINE"].endswith("sqlite3"):
+        name = str(bootstrap.FOLDER / "test.sqlite3")
+    else:
+        name = f"test_jobcontrol_{os.getpid()}"
+    database.setdefault("TEST", {})["NAME"] = name
+
+
+@pytest.fixture(scope="session")
+def site_template() -> Iterator[str]:
+    """Migrate one database; every `site` gets a copy of it. Returns its path or URL."""
+    folder = bootstrap.FOLDER / "site-template"
+    folder.mkdir()
+    if bootstrap.database_url(folder).startswith("sqlite"):
+        path = folder / "jobcontrol.sqlite3"
+        site = Site(folder, sqlite_url(path))
+        site.migrate()
+        yield str(path)
+        return
+    with new_database() as url:
+        site = Site(folder, url)
+        site.migrate()
+        yield url
+
+
+@pytest.fixture
+def site(site_template: str, tmp_path: Path) -> Iterator[Site]:
+    """A site of its own: folder, configuration file, migrated database, child processes.
+
+    Its registry is empty until the test writes a configuration and something syncs it.
+    """
+    folder = tmp_path / "site"
+    folder.mkdir()
+    if "://" not in site_template:
+        path = folder / "jobcontrol.sqlite3"
+        shutil.copy(site_template, path)
+        with Site(folder, sqlite_url(path)) as made:
+            yield made
+        return
+    with new_database(template=site_template) as url, Site(folder, url) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """The URL of a Redis of this run's own (or `TEST_REDIS_URL`)."""
+    given = os.environ.get("TEST_REDIS_URL")
+    if given:
+        yield given
+        return
+    program = shutil.which("redis-server")
+    need("redis-server", found=program is not None)
+    socket = bootstrap.FOLDER / "redis.sock"
+    command = [str(program), "--port", "0", "--unixsocket", str(socket), "--save", ""]
+    command += ["--appendonly", "no", "--dir", str(bootstrap.FOLDER)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
+        try:
+            yield f"unix://{socket}"
+        finally:
+            server.terminate()
