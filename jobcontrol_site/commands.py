@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NoReturn
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -25,6 +26,14 @@ class Command(BaseCommand):
     """A command that answers people or programs. Subclasses write `run` and call `emit`."""
 
     output_format = "human"
+    # Django's checks are for developers; ours of the jobs are the command `check_jobs`.
+    requires_system_checks = []
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        """Make the parser, which tells a mistake in one line."""
+        parser = super().create_parser(prog_name, subcommand, **kwargs)
+        parser.error = partial(_parser_error, parser)  # type: ignore[method-assign]
+        return parser
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add `--format`; subclasses call this and add their own."""
@@ -56,6 +65,11 @@ class Command(BaseCommand):
         """Do the work of the command. `options` are the parsed arguments by name."""
         raise NotImplementedError(f"{type(self).__module__} has no run()")
 
+    @property
+    def on_terminal(self) -> bool:
+        """Whether a person reads stdout as it comes."""
+        return self.output_format == "human" and self.stdout.isatty()
+
     def emit(self, data: Any, *, human: Callable[[Any], str]) -> None:
         """Answer with `data`: as one JSON document, or as the text that `human(data)` gives."""
         if self.output_format == "json":
@@ -77,3 +91,10 @@ class Command(BaseCommand):
         for line in text.splitlines():
             self.stderr.write(f"jobcontrol: {line}")
         sys.exit(EXIT_WRONG)
+
+
+def _parser_error(parser: CommandParser, message: str) -> NoReturn:
+    if not parser.called_from_command_line:
+        raise CommandError(f"Error: {message}", returncode=EXIT_WRONG)
+    sys.stderr.write(f"jobcontrol: {message} (see {parser.prog} --help)\n")
+    sys.exit(EXIT_WRONG)
