@@ -1,0 +1,115 @@
+"""Build a job."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.core.management.base import CommandParser
+from django.db import connection
+
+from builds import services
+from builds.management.commands.get_build import build_text
+from builds.models import Build
+from builds.presentation import build_detail
+from builds.progress import progress_tree
+from builds.runner import run_here
+from jobcontrol.exceptions import InvalidRequest, NotFound
+from jobcontrol_site.commands import EXIT_BUILD_FAILED
+from jobcontrol_site.lookup import find_job
+from jobcontrol_site.output import LiveProgress
+from jobcontrol_site.registry_commands import RegistryCommand
+from jobs.models import Job
+
+POLL_SECONDS = 0.5
+
+
+class Command(RegistryCommand):
+    """Build a job here, or hand it to a worker. Exit code 1 says that the build failed."""
+
+    help = "build a job, here or in a worker"
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Add the job and how to build it."""
+        super().add_arguments(parser)
+        parser.add_argument("job", metavar="JOB", help="the job's id")
+        parser.add_argument("--queue", action="store_true", help="let a worker build it")
+        parser.add_argument(
+            "--wait", action="store_true", help="with --queue: follow the build until it ends"
+        )
+        parser.add_argument("--arm", action="store_true", help="yes, build this protected job")
+
+    def run(self, **options: Any) -> None:
+        """Build, and answer with the build."""
+        if options["wait"] and not options["queue"]:
+            raise InvalidRequest("--wait goes with --queue: without it the build runs here.")
+        job = find_job(options["job"])
+        if options["queue"]:
+            build = self._queue(job, arm=options["arm"], wait=options["wait"])
+        else:
+            build = self._run_here(job, arm=options["arm"])
+        if self.output_format == "json":
+            self.emit(build_detail(build), human=str)
+        else:
+            self.emit(build, human=self._text)
+        if build.finished and not build.success:
+            self.stdout.flush()
+            sys.exit(EXIT_BUILD_FAILED)
+
+    def _text(self, build: Build) -> str:
+        if not build.finished:
+            return f"Build #{build.pk} of {build.job_id} is queued."
+        return build_text(build, terminal=self.on_terminal)
+
+    def _run_here(self, job: Job, *, arm: bool) -> Build:
+        services.refuse_unarmed(job=job, arm=arm)
+        build = services.create_build(job=job, trigger=Build.Trigger.CLI)
+        with self._display(build):
+            return run_here(build)
+
+    def _queue(self, job: Job, *, arm: bool, wait: bool) -> Build:
+        build = services.request_build(job=job, trigger=Build.Trigger.CLI, arm=arm)
+        if not wait:
+            return build
+        with self._display(build):
+            while not build.finished:
+                time.sleep(POLL_SECONDS)
+                build = _again(build)
+        return build
+
+    @contextmanager
+    def _display(self, build: Build) -> Iterator[None]:
+        """Draw the build's progress on stderr while the body runs, if a person looks at it."""
+        if self.output_format != "human" or not sys.stderr.isatty():
+            yield
+            return
+        over = threading.Event()
+        with LiveProgress(f"#{build.pk} {build.job_id}") as display:
+            # A thread: the job has the main one, where its signals arrive.
+            drawer = threading.Thread(target=_draw, args=(build, display, over), daemon=True)
+            drawer.start()
+            try:
+                yield
+            finally:
+                over.set()
+                drawer.join(timeout=5)
+
+
+def _draw(build: Build, display: LiveProgress, over: threading.Event) -> None:
+    try:
+        while not over.wait(POLL_SECONDS):
+            display.show(progress_tree(build))
+    finally:
+        # This thread's own connection.
+        connection.close()
+
+
+def _again(build: Build) -> Build:
+    found = Build.objects.filter(pk=build.pk).first()
+    if found is None:
+        raise NotFound(f"build #{build.pk} was deleted while it was waited for")
+    return found

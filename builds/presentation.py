@@ -1,0 +1,137 @@
+"""The JSON shapes of jobs, builds and log lines: the same for commands and API."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db.models import QuerySet
+
+from builds.models import Build, BuildDependency, BuildPayload, BuildProgress, LogMessage
+from builds.status import JobStatus, reason
+from jobcontrol.utils import ProgressReport
+from jobs.models import Job, JobDependency
+
+Json = dict[str, Any]
+
+
+def job_summary(job: Job, status: JobStatus) -> Json:
+    """Return one row of the job list."""
+    return {
+        "id": job.pk,
+        "title": job.title,
+        "status": status.status,
+        "stale_reasons": list(status.stale_reasons),
+        "running": status.running,
+        "tags": list(job.tags),
+        "protected": job.protected,
+        "dependencies": list(status.dependencies),
+        "problem": job.problem,
+    }
+
+
+def job_detail(job: Job, status: JobStatus) -> Json:
+    """Return a job with its call, notes, neighbours and latest successful build.
+
+    `args` and `kwargs` are as the file has them; values that JSON can't hold, secrets and return
+    values of other jobs stand as tagged values (see `jobs.tags`).
+    """
+    latest = Build.objects.filter(pk=status.latest_successful_build_id).first()
+    users = JobDependency.objects.filter(depends_on=job, job__retired=False)
+    return {
+        **job_summary(job, status),
+        "function": job.function,
+        "args": job.config.get("args") or [],
+        "kwargs": job.config.get("kwargs") or {},
+        "notes": job.notes,
+        "reverse_dependencies": list(
+            users.order_by("job__position", "job_id").values_list("job_id", flat=True)
+        ),
+        "latest_successful_build": build_detail(latest) if latest else None,
+    }
+
+
+def build_detail(build: Build) -> Json:
+    """Return one build."""
+    return build_rows([build])[0]
+
+
+def build_rows(builds: Iterable[Build] | QuerySet[Build]) -> list[Json]:
+    """Return builds in the given order, in a bounded number of queries."""
+    found = list(builds)
+    ids = [build.pk for build in found]
+    texts = dict(
+        BuildPayload.objects.filter(build__in=ids).values_list("build_id", "retval_text")
+    )
+    inputs: dict[int, dict[str, int]] = defaultdict(dict)
+    links = BuildDependency.objects.filter(build__in=ids).order_by("pk")
+    for number, job_id, used in links.values_list("build_id", "job_id", "dep_build_number"):
+        inputs[number][job_id] = used
+    trees = progress_trees(found)
+    return [
+        build_row(
+            build,
+            retval=texts.get(build.pk, ""),
+            inputs=inputs.get(build.pk, {}),
+            progress=trees[build.pk],
+        )
+        for build in found
+    ]
+
+
+def build_row(
+    build: Build, *, retval: str, inputs: dict[str, int], progress: ProgressReport
+) -> Json:
+    """Return one build from its parts."""
+    failed = build.finished and not build.success
+    return {
+        "id": build.pk,
+        "job_id": build.job_id,
+        "status": build.status,
+        "started": build.started,
+        "finished": build.finished,
+        "success": build.success,
+        "skipped": build.skipped,
+        "start_time": iso(build.start_time),
+        "end_time": iso(build.end_time),
+        "retval": retval if build.status == Build.Status.SUCCESSFUL else None,
+        "exception": (reason(build) or None) if failed else None,
+        "failure_kind": build.failure_kind or None,
+        "dependency_builds": inputs,
+        "progress": progress.to_json(),
+    }
+
+
+def progress_trees(builds: Iterable[Build]) -> dict[int, ProgressReport]:
+    """Return the progress tree of each build by its id, in one query."""
+    tables: dict[int, list[tuple[Any, int, int, str]]] = {build.pk: [] for build in builds}
+    rows = BuildProgress.objects.filter(build__in=list(tables)).order_by("build_id", "position")
+    for number, name, current, total, line in rows.values_list(
+        "build_id", "group_name", "current", "total", "status_line"
+    ):
+        tables[number].append((tuple(json.loads(name)), current, total, line))
+    return {number: ProgressReport.from_table(table) for number, table in tables.items()}
+
+
+def log_line(message: LogMessage) -> Json:
+    """Return one line of a build's log."""
+    return {
+        "id": message.pk,
+        "build_id": message.build_id,
+        "created": iso(message.created),
+        "level": logging.getLevelName(message.level),
+        "logger": message.logger,
+        "message": message.message,
+        "place": message.place,
+        "origin": message.origin,
+        "exception": message.exception,
+    }
+
+
+def iso(moment: datetime | None) -> str | None:
+    """Return the moment in ISO 8601 with its zone (UTC)."""
+    return moment.astimezone(UTC).isoformat() if moment else None

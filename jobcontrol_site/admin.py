@@ -1,0 +1,37 @@
+"""The admin site, which is the user interface."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.apps import apps
+from django.contrib.admin import AdminSite
+from django.db.models import Model
+from django.db.models.base import ModelBase
+
+
+class JobControlAdminSite(AdminSite):
+    """Django's admin under our name, without the queue's own pages."""
+
+    site_title = "JobControl"
+    site_header = "JobControl"
+    index_title = "Jobs and builds"
+    site_url = None
+    empty_value_display = "–"
+
+    def register(
+        self,
+        model_or_iterable: type[Model] | Iterable[type[Model]],
+        admin_class: Any = None,
+        **options: Any,
+    ) -> None:
+        """Register models, but none of django-q2: its forms could call any function."""
+        models = [model_or_iterable] if isinstance(model_or_iterable, ModelBase) else None
+        queue_models = set(apps.get_app_config("django_q").get_models(include_auto_created=True))
+        wanted = [
+            model
+            for model in (models if models is not None else list(model_or_iterable))  # type: ignore[arg-type]
+            if model not in queue_models and model._meta.app_label != "django_q"
+        ]
+        super().register(wanted, admin_class, **options)

@@ -1,0 +1,38 @@
+"""What commands are asked about, found by id, or a clear word about what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+from builds.models import Build
+from jobcontrol.exceptions import NotFound
+from jobs.models import Job
+
+_BIGGEST_ID = 2**63 - 1
+
+
+def find_job(job_id: str) -> Job:
+    """Return the job. Raises NotFound, which names the nearest job there is."""
+    job = Job.objects.filter(pk=job_id).first() if "\x00" not in job_id else None
+    if job is None:
+        names = Job.objects.active().values_list("pk", flat=True)
+        near = get_close_matches(job_id, names, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else "; 'list_jobs' lists what there is."
+        raise NotFound(f"there is no job {job_id!r}{hint}")
+    return job
+
+
+def find_builds(numbers: Sequence[int]) -> list[Build]:
+    """Return the builds in the given order. Raises NotFound naming all that are not there."""
+    asked = [number for number in numbers if 0 < number <= _BIGGEST_ID]
+    found = Build.objects.select_related("job").in_bulk(asked)
+    missing = [str(number) for number in dict.fromkeys(numbers) if number not in found]
+    if missing:
+        raise NotFound(f"there is no build {', '.join(missing)}")
+    return [found[number] for number in dict.fromkeys(numbers)]
+
+
+def find_build(number: int) -> Build:
+    """Return the build. Raises NotFound."""
+    return find_builds([number])[0]

@@ -1,0 +1,72 @@
+"""Ages and times as people type them on a command line."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import re
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+from django.utils.dateparse import parse_date, parse_datetime
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
+_AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw]?)", re.IGNORECASE)
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+def age(text: str) -> timedelta:
+    """Read an age: `15d`, `2w`, `1h`, `30m`, `90s`, or a number of seconds.
+
+    Raises argparse.ArgumentTypeError for anything else.
+    """
+    match = _AGE.fullmatch(text.strip())
+    if not match:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no age: use for example 15d, 2w, 1h, 30m or a number of seconds"
+        )
+    try:
+        return timedelta(seconds=float(match[1]) * _UNITS[match[2].lower() or "s"])
+    except OverflowError:
+        raise argparse.ArgumentTypeError(f"{text!r} is too long ago") from None
+
+
+def moment(text: str) -> datetime:
+    """Read a time: ISO 8601 (in the site's zone unless it names one), or an age: `1h` ago.
+
+    Raises argparse.ArgumentTypeError for anything else.
+    """
+    try:
+        return timezone.now() - age(text)
+    except argparse.ArgumentTypeError:
+        return _calendar_time(text.strip())
+    except OverflowError:
+        raise argparse.ArgumentTypeError(f"{text!r} is too long ago") from None
+
+
+def _calendar_time(text: str) -> datetime:
+    try:
+        found = parse_datetime(text)
+        day = parse_date(text) if found is None else None
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time: {error}") from None
+    if found is None and day is not None:
+        found = datetime(day.year, day.month, day.day)  # noqa: DTZ001 - made aware below
+    if found is None:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no time: use for example 2026-01-31, 2026-01-31T08:30 or 1h (ago)"
+        )
+    return timezone.make_aware(found) if timezone.is_naive(found) else found
+
+
+def level(text: str) -> int:
+    """Read a level of logging: its name in any case, or its number.
+
+    Raises argparse.ArgumentTypeError for anything else.
+    """
+    name = text.strip().upper()
+    if name in LEVELS:
+        return int(logging.getLevelName(name))
+    if name.isdecimal() and len(name) < 5:
+        return int(name)
+    raise argparse.ArgumentTypeError(f"{text!r} is no level: use one of {', '.join(LEVELS)}")
