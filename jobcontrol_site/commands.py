@@ -1,0 +1,79 @@
+"""The base of all our management commands: one way to answer and one way to fail.
+
+A mistake of the person (a wrong file, an unknown job, a database without tables) ends the command
+with exit code 2 and one clear line on stderr for each thing that is wrong, never a Python
+traceback (`--traceback` shows it). With `--format json` stdout carries one document, nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
+
+from jobcontrol.exceptions import JobControlException
+
+EXIT_BUILD_FAILED = 1
+EXIT_WRONG = 2
+
+
+class Command(BaseCommand):
+    """A command that answers people or programs. Subclasses write `run` and call `emit`."""
+
+    output_format = "human"
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Add `--format`; subclasses call this and add their own."""
+        parser.add_argument(
+            "--format",
+            dest="output_format",
+            choices=["human", "json"],
+            default="human",
+            help="how to answer: text for people, or one JSON document",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Run the command and turn mistakes into lines on stderr and exit code 2."""
+        self.output_format = options.get("output_format") or "human"
+        try:
+            self.run(**options)
+        except JobControlException as error:
+            self._fail(str(error), error, show_traceback=bool(options.get("traceback")))
+        except DatabaseError as error:
+            reason = " ".join(str(error).split())
+            self._fail(
+                f"the database can't be used: {reason}. If its tables are missing or old, "
+                "run 'migrate' first.",
+                error,
+                show_traceback=bool(options.get("traceback")),
+            )
+
+    def run(self, **options: Any) -> None:
+        """Do the work of the command. `options` are the parsed arguments by name."""
+        raise NotImplementedError(f"{type(self).__module__} has no run()")
+
+    def emit(self, data: Any, *, human: Callable[[Any], str]) -> None:
+        """Answer with `data`: as one JSON document, or as the text that `human(data)` gives."""
+        if self.output_format == "json":
+            self.stdout.write(json.dumps(data, indent=2, ensure_ascii=False, default=str))
+        else:
+            text = human(data)
+            if text:
+                self.stdout.write(text)
+
+    def warn(self, text: str) -> None:
+        """Write a line for people to stderr; the command goes on."""
+        self.stderr.write(f"jobcontrol: {text}")
+
+    def _fail(self, text: str, error: Exception, *, show_traceback: bool) -> NoReturn:
+        if show_traceback:
+            raise error
+        if not self._called_from_command_line:
+            raise CommandError(text, returncode=EXIT_WRONG) from error
+        for line in text.splitlines():
+            self.stderr.write(f"jobcontrol: {line}")
+        sys.exit(EXIT_WRONG)
