@@ -29,25 +29,10 @@ _CHUNK = 5_000  # jobs per round of queries: databases bound the parameters of o
 # Keys of a job's block that change neither what runs nor with what: editing them leaves the
 # latest build as good as it was. Inputs are compared by themselves.
 _BESIDE_THE_RUN = frozenset(
-    [
-        "id",
-        "title",
-        "notes",
-        "tags",
-        "protect",
-        "protected",
-        "cleanup",
-        "cleanup_function",
-        "repr_function",
-        "priority",
-        "timeout",
-        "retries",
-        "concurrency",
-        "queue",
-        "schedule",
-        "dependencies",
-        "pinned_builds",
-    ]
+    (
+        "id title notes tags protect protected cleanup cleanup_function repr_function priority "
+        "timeout retries concurrency queue schedule dependencies pinned_builds"
+    ).split()
 )
 
 

@@ -201,7 +201,7 @@ class JobInfo:
         """Return `not_built`, `outdated`, `success` or `failed`; see also `has_running_builds`."""
         return job_status(self.model).status
 
-    def iter_builds(
+    def iter_builds(  # noqa: PLR0917 - the original's positional arguments
         self,
         started: bool | None = None,
         finished: bool | None = None,
