@@ -22,7 +22,7 @@ from jobcontrol.utils.text import clean_json, clean_text
 
 MAX_WAITING = 20_000  # records in memory per build
 MAX_WAITING_CHARS = 32 * 1024 * 1024
-MAX_HELD_CHARS = 8 * 1024 * 1024  # of one message, before redaction
+MAX_HELD_CHARS = 16 * 1024 * 1024  # of one message, before redaction
 MAX_MESSAGE_CHARS = 64 * 1024  # of one message, as stored
 MAX_EXCEPTION_TEXT = 16 * 1024  # of one text inside a stored exception
 ROOM_SECONDS = 5.0  # how long a caller waits for the writer before a record is dropped
