@@ -135,6 +135,7 @@ def installed(buffer: LogBuffer) -> Iterator[None]:
         thread.ident for thread in threading.enumerate() if thread.ident is not None
     ) - {threading.get_ident()}
     _capture_logging(handler)
+    threading.excepthook = _log_thread_exception
     sys.stdout, sys.stderr = out, err  # type: ignore[assignment]
     try:
         yield
@@ -145,6 +146,17 @@ def installed(buffer: LogBuffer) -> Iterator[None]:
         logging.root.removeHandler(handler)
         _Installed.originals = _Installed.handler = None
         _Installed.strangers = frozenset()
+
+
+def _log_thread_exception(hook: threading.ExceptHookArgs) -> None:
+    """Keep what ended a thread as a record with its traceback, not as printed text."""
+    error = hook.exc_value
+    if error is None or isinstance(error, SystemExit):
+        return
+    name = hook.thread.name if hook.thread else "unknown"
+    logging.getLogger("threading").error(
+        "thread %s ended with an exception", name, exc_info=(type(error), error, hook.exc_traceback)
+    )
 
 
 def _capture_logging(handler: CaptureHandler) -> None:

@@ -78,7 +78,9 @@ def test_threads_log_print_and_report():
 
 def test_an_exception_in_a_thread_is_in_the_log():
     build = build_function(ODD + "fail_in_thread")
-    assert any("ZeroDivisionError" in line for line in messages(build))
+    (row,) = logged(build, logger="threading")
+    assert row.level == logging.ERROR
+    assert row.exception["type"] == "ZeroDivisionError"
 
 
 def test_absurd_progress_is_stored_as_given():
