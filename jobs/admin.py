@@ -1,4 +1,5 @@
 """The registry in the admin: everything can be read, nothing can be written."""
+# ruff: noqa: ARG002 - the signatures are Django's
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ module that could be imported is kept as long as its file stays the same.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -290,10 +291,9 @@ class _Process:
 
     def _stop(self) -> None:
         """End the process and everything that it started (its session is its own)."""
-        try:
+        # No such process: it ended by itself and left nothing behind.
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass  # it ended by itself and left nothing behind
         self.process.wait()
 
 

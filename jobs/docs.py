@@ -91,10 +91,11 @@ def _scalar_code(value: object) -> str:
     if isinstance(value, Secret):
         return f"Secret({value.name!r})"
     if isinstance(value, Text):
-        parts = [
-            repr(part) if isinstance(part, str) else _scalar_code(part) for part in value.parts
-        ]
-        return " + ".join(parts) or "''"
+        return " + ".join(_scalar_code(part) for part in value.parts) or "''"
+    return _plain_code(value)
+
+
+def _plain_code(value: object) -> str:
     if isinstance(value, float):
         text = repr(value)
         return text if text.lstrip("-")[:1].isdigit() else f"float({text!r})"

@@ -153,8 +153,9 @@ def import_problem(module: str, error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name:
         missing = error.name
         if missing == module or module.startswith(missing + "."):
+            why = ": its parent is not a package" if "not a package" in str(error) else ""
             return (
-                f"there is no module {missing!r}. Install it, correct the job's function, "
+                f"there is no module {missing!r}{why}. Install it, correct the job's function, "
                 "or name its folder in python_path"
             )
     if isinstance(error, SystemExit):

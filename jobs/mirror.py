@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from django.db import connection, transaction
 from django.utils import timezone
 
-from jobcontrol.utils.text import clean_json, clean_text
+from jobcontrol.utils.text import clean_text
 from jobs import tags
 from jobs.checks import FunctionCheck
 from jobs.config import Configuration
@@ -297,11 +297,11 @@ def record_checks(found: Mapping[str, FunctionCheck], redactor: Redactor) -> dic
 
 
 def _check_columns(check: FunctionCheck, redactor: Redactor) -> tuple[str, dict[str, Any]]:
-    docs = clean_json(
-        redactor.redact_json({"signature": check.signature, "docstring": check.docstring}),
-        text_limit=MAX_TEXT,
-    )
-    return clean_text(redactor.redact(check.problem), MAX_TEXT), docs
+    def shown(text: str) -> str:
+        return clean_text(redactor.redact(text), MAX_TEXT)
+
+    docs = {"signature": shown(check.signature), "docstring": shown(check.docstring)}
+    return shown(check.problem), docs
 
 
 def _differing(wanted: Mapping[str, tuple[str, dict[str, Any]]]) -> list[str]:

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 # A request that notices a new file waits for the checks no longer than this; what was not reached
 # is checked by the next `sync_jobs`.
-REQUEST_CHECK_SECONDS = 15.0
+REQUEST_CHECK_SECONDS = 10.0
 # A file written this shortly before it was read may have been written again in the same tick of
 # the file system's clock: it is read once more.
 _TICK_NANOSECONDS = 50_000_000

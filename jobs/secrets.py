@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from urllib.parse import unquote, urlsplit
-
 from django.conf import settings
 
 from jobs.config import Configuration
-from jobs.redaction import Redactor
+from jobs.redaction import Redactor, url_passwords
 
 
 def redactor_of(configuration: Configuration | None) -> Redactor:
@@ -27,7 +25,7 @@ def _of_settings() -> dict[str, str]:
     found = {
         "SECRET_KEY": str(settings.SECRET_KEY),
         "DATABASE_URL": str(settings.DATABASES["default"].get("PASSWORD") or ""),
-        "REDIS_URL": password_in(str(getattr(settings, "REDIS_URL", "") or "")),
+        "REDIS_URL": _password_in(str(getattr(settings, "REDIS_URL", "") or "")),
     }
     for index, key in enumerate(settings.SECRET_KEY_FALLBACKS):
         found[f"SECRET_KEY_FALLBACKS.{index}"] = str(key)
@@ -40,15 +38,12 @@ def _of_site(configuration: Configuration | None) -> dict[str, str]:
         return {}
     site = configuration.site
     return {
-        "storage": password_in(site.storage or ""),
+        "storage": _password_in(site.storage or ""),
         "webapp.SECRET_KEY": str(site.webapp.get("SECRET_KEY") or ""),
-        "celery.BROKER_URL": password_in(str(site.celery.get("BROKER_URL") or "")),
+        "celery.BROKER_URL": _password_in(str(site.celery.get("BROKER_URL") or "")),
     }
 
 
-def password_in(url: str) -> str:
-    """Return the password of a URL as it is before URL-encoding; "" when there is none."""
-    try:
-        return unquote(urlsplit(url).password or "")
-    except ValueError:
-        return ""
+def _password_in(url: str) -> str:
+    """Return the password of a URL before URL-encoding; "" when there is none."""
+    return next(reversed(url_passwords(url)), "")

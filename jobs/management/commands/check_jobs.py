@@ -23,7 +23,7 @@ class Command(BaseCommand):
         "Ends with exit code 2 when something is wrong."
     )
 
-    def run(self, **options: Any) -> None:
+    def run(self, **options: Any) -> None:  # noqa: ARG002 - none are needed
         """Check, tell everything that was found, and fail when a job can't run."""
         configuration = load_file(str(settings.JOBCONTROL_CONFIG))
         found = report(configuration, redactor_of(configuration))
@@ -43,14 +43,18 @@ def report(configuration: Configuration, redactor: Redactor) -> dict[str, Any]:
         problem = check.problem if check else "not checked: the time was over"
         signature = check.signature if check else ""
         if problem:
-            problems[spec.id] = problem
-        jobs.append({"id": spec.id, "function": spec.function, "signature": signature})
+            problems[spec.id] = redactor.redact(problem)
+        jobs.append(
+            {"id": spec.id, "function": spec.function, "signature": redactor.redact(signature)}
+        )
     warnings = [str(warning) for warning in configuration.warnings]
     warnings += checks.path_clashes(configuration.site.python_path)
-    masked: dict[str, Any] = redactor.redact_json(
-        {"jobs": jobs, "problems": problems, "warnings": warnings}
-    )
-    return {"path": configuration.path, **masked}
+    return {
+        "path": configuration.path,
+        "jobs": jobs,
+        "problems": problems,
+        "warnings": [redactor.redact(warning) for warning in warnings],
+    }
 
 
 def _for_people(found: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ class Command(BaseCommand):
 
     help = "Print the configuration file as Jinja expanded it, with every secret masked."
 
-    def run(self, **options: Any) -> None:
+    def run(self, **options: Any) -> None:  # noqa: ARG002 - none are needed
         """Print the YAML text; as JSON: path, hash, text and the block of each job."""
         configuration = load_file(str(settings.JOBCONTROL_CONFIG))
         redactor = redactor_of(configuration)

@@ -14,7 +14,7 @@ class Command(BaseCommand):
 
     help = "Read the configuration file and bring the jobs in the database up to date with it."
 
-    def run(self, **options: Any) -> None:
+    def run(self, **options: Any) -> None:  # noqa: ARG002 - none are needed
         """Sync and tell what changed; a wrong file changes nothing and ends with exit code 2."""
         report = registry.sync()
         self.emit(report.to_json(), human=lambda _: _for_people(report))

@@ -4,9 +4,9 @@ import ast
 import datetime
 
 import pytest
+from jobs.tags import Retval, Secret, Text
 
 from jobs.docs import call_code, call_code_of, rst_to_html
-from jobs.tags import Retval, Secret, Text
 
 
 def test_a_short_call_stands_on_one_line():
@@ -37,7 +37,8 @@ def test_references_stand_by_name_and_never_by_value():
 @pytest.mark.parametrize(
     "value",
     [
-        float("nan"), float("-inf"), b"\x00", {1, 2}, set(), (1,), (), {}, {"a": {"b": [1]}}, {1: 2},
+        float("nan"), float("-inf"), b"\x00", {1, 2}, set(), (1,), (), {}, {"a": {"b": [1]}},
+        {1: 2},
         datetime.date(2020, 1, 2), datetime.datetime(2020, 1, 2, 3), 10**5000, "\x00\ud800", "it's",
         [["x" * 100]], {"k" * 50: "v" * 50}, ("t" * 100,),
     ],
@@ -92,7 +93,9 @@ def test_notes_cannot_bring_scripts_or_files_into_the_page(text):
     assert 'href="data:' not in html
 
 
-@pytest.mark.parametrize("text", ["*unclosed", "a\n====\n\n  b\n c", "|x|", "`", ".. nothing::", "x_"])
+@pytest.mark.parametrize(
+    "text", ["*unclosed", "a\n====\n\n  b\n c", "|x|", "`", ".. nothing::", "x_"]
+)
 def test_text_that_is_no_restructured_text_is_shown_as_it_is(text):
     html = rst_to_html(text)
     assert "system-message" not in html
