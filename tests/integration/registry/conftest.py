@@ -1,0 +1,60 @@
+"""A process that knows nothing yet, with a configuration file of its own."""
+
+import os
+import textwrap
+
+import pytest
+
+from jobs import checks, registry
+
+
+@pytest.fixture(autouse=True)
+def new_process(monkeypatch):
+    """Each test begins as a new process would: no configuration loaded, nothing cached."""
+    monkeypatch.setattr(checks, "_known", {})
+    registry.forget()
+    yield
+    registry.forget()
+
+
+class ConfigFile:
+    """The configuration file of a test; each write gives it a new modification time."""
+
+    def __init__(self, path):
+        self.path = path
+        self.writes = 0
+
+    def write(self, text, name=None):
+        path = self.path.parent / name if name else self.path
+        path.write_text(textwrap.dedent(text), encoding="utf-8")
+        self.settle(path)
+        return path
+
+    def settle(self, path):
+        """Give the file a time of its own, well in the past."""
+        self.writes += 1
+        moment = 1_600_000_000 + self.writes
+        os.utime(path, (moment, moment))
+
+
+@pytest.fixture
+def config_file(tmp_path, settings):
+    """The file that this process follows."""
+    path = tmp_path / "jobcontrol.yaml"
+    settings.JOBCONTROL_CONFIG = str(path)
+    made = ConfigFile(path)
+    made.write("jobs: []\n")
+    return made
+
+
+@pytest.fixture
+def no_checks(monkeypatch):
+    """No functions are looked at: for tests of the rows alone. Gives the jobs asked for."""
+    asked = []
+
+    def check_functions(specs, **options):
+        asked.append([spec.id for spec in specs])
+        return {}
+
+    monkeypatch.setattr(checks, "check_functions", check_functions)
+    return asked
