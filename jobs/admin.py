@@ -1,0 +1,223 @@
+"""The registry in the admin: everything can be read, nothing can be written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.template.loader import render_to_string
+from django.utils.safestring import SafeString
+
+from jobs import tags
+from jobs.docs import call_code_of, rst_to_html
+from jobs.models import ConfigRevision, Job, JobQuerySet
+
+if TYPE_CHECKING:
+    JobAdminBase = admin.ModelAdmin[Job]
+    RevisionAdminBase = admin.ModelAdmin[ConfigRevision]
+else:
+    JobAdminBase = RevisionAdminBase = admin.ModelAdmin
+
+
+class ReadOnlyMixin:
+    """Refuses every write in the admin: the configuration file is the only source."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Refuse."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        """Refuse."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        """Refuse."""
+        return False
+
+
+class TagFilter(admin.SimpleListFilter):
+    """`?tag=a&tag=b`: jobs that carry all of these tags (original #18)."""
+
+    title = "tag"
+    parameter_name = "tag"
+
+    def __init__(
+        self, request: HttpRequest, params: dict[str, Any], model: Any, model_admin: Any
+    ) -> None:
+        self.chosen: list[str] = list(params.get(self.parameter_name, []))
+        super().__init__(request, params, model, model_admin)
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Offer every tag of the jobs in the file, and those asked for."""
+        lists = Job.objects.active().exclude(tag_text="").values_list("tags", flat=True)
+        names = {tag for found in lists for tag in found} | set(self.chosen)
+        return [(tag, tag) for tag in sorted(names)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Keep the jobs that carry all chosen tags."""
+        if self.chosen and isinstance(queryset, JobQuerySet):
+            return queryset.with_tags(self.chosen)
+        return queryset
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        """Offer "all", then each tag: a click adds it, a click on a chosen one takes it away."""
+        name = self.parameter_name
+        yield {
+            "selected": not self.chosen,
+            "query_string": changelist.get_query_string(remove=[name]),
+            "display": "All",
+        }
+        for tag, title in self.lookup_choices:
+            is_chosen = tag in self.chosen
+            others = [other for other in self.chosen if other != tag]
+            wanted = others if is_chosen else [*others, tag]
+            yield {
+                "selected": is_chosen,
+                "query_string": changelist.get_query_string({name: wanted or None}),
+                "display": title,
+            }
+
+
+class ProblemFilter(admin.SimpleListFilter):
+    """Jobs whose function can't be called, or those that are well."""
+
+    title = "problem"
+    parameter_name = "has_problem"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Offer yes and no."""
+        return [("yes", "Yes"), ("no", "No")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Keep the jobs with, or without, a problem."""
+        if self.value() == "yes":
+            return queryset.exclude(problem="")
+        return queryset.filter(problem="") if self.value() == "no" else queryset
+
+
+@admin.register(Job)
+class JobAdmin(ReadOnlyMixin, JobAdminBase):
+    """The jobs of the file, then the retired ones, in the order of the file."""
+
+    list_display = ["label", "id", "tag_list", "protected", "problem", "retired"]
+    list_display_links = ["label", "id"]
+    list_filter = [TagFilter, "protected", ProblemFilter, "retired"]
+    search_fields = ["id", "title", "function", "tag_text", "notes"]
+    search_help_text = "Search in id, title, function, tags and notes"
+    list_per_page = 100
+    list_max_show_all = 1000
+    show_full_result_count = False
+    fieldsets = [
+        (None, {"fields": ["id", "title", "state", "problem_text", "tag_list", "protected"]}),
+        ("What it does", {"fields": ["notes_html", "documentation", "call"]}),
+        ("Dependencies", {"fields": ["needs", "needed_by"]}),
+        ("Configuration", {"fields": ["function", "priority", "yaml", "config_hash"]}),
+        ("Registry", {"fields": ["position", "synced_at"]}),
+    ]
+
+    @admin.display(description="title", ordering="title")
+    def label(self, job: Job) -> str:
+        """The title, or the id where there is none."""
+        return job.label
+
+    @admin.display(description="tags")
+    def tag_list(self, job: Job) -> str:
+        """The tags, separated by commas."""
+        return ", ".join(job.tags)
+
+    @admin.display(description="state")
+    def state(self, job: Job) -> str:
+        """Whether the job stands in the file."""
+        return "retired: no longer in the file" if job.retired else "in the file"
+
+    @admin.display(description="problem", empty_value="none")
+    def problem_text(self, job: Job) -> str | None:
+        """Why the job can't run."""
+        return job.problem or None
+
+    @admin.display(description="notes")
+    def notes_html(self, job: Job) -> SafeString | None:
+        """The notes of the file, reStructuredText as HTML."""
+        return rst_to_html(job.notes) or None
+
+    @admin.display(description="function")
+    def documentation(self, job: Job) -> SafeString:
+        """Signature and docstring of the function."""
+        docs = job.docs if isinstance(job.docs, dict) else {}
+        return SafeString(
+            render_to_string(
+                "jobs/_documentation.html",
+                {
+                    "signature": docs.get("signature", ""),
+                    "docstring": rst_to_html(docs.get("docstring", "")),
+                },
+            )
+        )
+
+    @admin.display(description="call that will run")
+    def call(self, job: Job) -> SafeString:
+        """The call as Python code."""
+        config = tags.decode(job.config)
+        code = call_code_of(config) if isinstance(config, dict) else ""
+        return SafeString(render_to_string("jobs/_code.html", {"code": code}))
+
+    @admin.display(description="YAML")
+    def yaml(self, job: Job) -> SafeString:
+        """The job's block of the file."""
+        return SafeString(render_to_string("jobs/_code.html", {"code": job.config_text}))
+
+    @admin.display(description="needs")
+    def needs(self, job: Job) -> SafeString:
+        """The jobs whose builds this one uses."""
+        return _links(
+            [link.depends_on for link in job.dependency_links.select_related("depends_on")]
+        )
+
+    @admin.display(description="needed by")
+    def needed_by(self, job: Job) -> SafeString:
+        """The jobs that use builds of this one, in the order of the file."""
+        links = job.dependent_links.select_related("job").order_by("job__position")
+        return _links([link.job for link in links])
+
+
+def _links(jobs: list[Job]) -> SafeString:
+    return SafeString(render_to_string("jobs/_links.html", {"jobs": jobs}))
+
+
+@admin.register(ConfigRevision)
+class ConfigRevisionAdmin(ReadOnlyMixin, RevisionAdminBase):
+    """The configuration at each moment when it changed, newest first."""
+
+    list_display = ["__str__", "path", "summary"]
+    list_per_page = 100
+    show_full_result_count = False
+    fieldsets = [
+        (None, {"fields": ["created", "path", "hash"]}),
+        ("What changed", {"fields": ["changed_jobs"]}),
+        ("Sources, secrets masked", {"fields": ["source_texts"]}),
+    ]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ConfigRevision]:
+        """Leave the texts out of the list."""
+        return super().get_queryset(request)
+
+    @admin.display(description="changes")
+    def summary(self, revision: ConfigRevision) -> str:
+        """How many jobs were added, changed, retired, restored."""
+        counts = [f"{len(ids)} {name}" for name, ids in revision.changes.items() if ids]
+        return ", ".join(counts) or "none of a job"
+
+    @admin.display(description="jobs")
+    def changed_jobs(self, revision: ConfigRevision) -> SafeString:
+        """The jobs by what happened to them."""
+        return SafeString(
+            render_to_string("jobs/_changes.html", {"changes": revision.changes.items()})
+        )
+
+    @admin.display(description="files")
+    def source_texts(self, revision: ConfigRevision) -> SafeString:
+        """The file and its includes."""
+        return SafeString(render_to_string("jobs/_sources.html", {"sources": revision.sources}))

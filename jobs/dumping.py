@@ -1,0 +1,74 @@
+"""The expanded configuration as text that may be shown: every secret masked.
+
+Values elsewhere in the text are masked by value, which leaves very short ones alone; in the
+sections that hold nothing but secrets every scalar is masked, whatever its length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import yaml
+from yaml.cyaml import CParser
+
+from jobs.redaction import MASK, Redactor
+
+# Top-level keys, and the key within them where only one value is secret.
+_SECRET_PLACES = {"secret": None, "webapp": "SECRET_KEY"}
+_OPENING = (yaml.MappingStartEvent, yaml.SequenceStartEvent)
+_CLOSING = (yaml.MappingEndEvent, yaml.SequenceEndEvent)
+
+Span = tuple[int, int]
+
+
+def masked_text(expanded: str, redactor: Redactor) -> str:
+    """Return `expanded` (YAML that was loaded before, so it is right) without its secrets."""
+    parts, position = [], 0
+    for start, end in _secret_spans(expanded):
+        parts += [expanded[position:start], MASK]
+        position = end
+    parts.append(expanded[position:])
+    return redactor.redact("".join(parts))
+
+
+def _secret_spans(text: str) -> Iterator[Span]:
+    """Yield where the scalars stand that must not be shown."""
+    path: list[str | None] = []  # the key that is open on each level, None before a key was read
+    is_mapping: list[bool] = []
+    parser = CParser(text)
+    while (event := parser.get_event()) is not None:
+        if isinstance(event, _OPENING):
+            is_mapping.append(isinstance(event, yaml.MappingStartEvent))
+            path.append(None)
+        elif isinstance(event, _CLOSING):
+            is_mapping.pop()
+            path.pop()
+            _close_value(path, is_mapping)
+        elif isinstance(event, yaml.ScalarEvent | yaml.AliasEvent) and path:
+            if is_mapping[-1] and path[-1] is None:
+                path[-1] = getattr(event, "value", "")
+                continue
+            if isinstance(event, yaml.ScalarEvent) and _is_secret(path):
+                yield _span(text, event)
+            _close_value(path, is_mapping)
+
+
+def _close_value(path: list[str | None], is_mapping: list[bool]) -> None:
+    """A value ended: the next scalar of a mapping is a key again."""
+    if path and is_mapping[-1]:
+        path[-1] = None
+
+
+def _is_secret(path: list[str | None]) -> bool:
+    if path[0] not in _SECRET_PLACES:
+        return False
+    within = _SECRET_PLACES[path[0]]
+    return within is None or (len(path) > 1 and path[1] == within)
+
+
+def _span(text: str, event: yaml.ScalarEvent) -> Span:
+    start, end = event.start_mark.index, event.end_mark.index
+    # A block scalar ends where the next line begins; its last line break is kept.
+    while end > start and text[end - 1] in "\r\n ":
+        end -= 1
+    return start, max(end, start)
