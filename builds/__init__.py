@@ -1,0 +1,1 @@
+"""What happened: builds, their records, and the workers that run them."""

@@ -7,12 +7,13 @@ import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any
 
+from jobs.redaction import Redactor
+
 from builds import retvals
 from builds.models import BuildDependency
 from jobcontrol.exceptions import RetvalError
 from jobcontrol.utils import import_object
 from jobs import tags
-from jobs.redaction import Redactor
 
 
 def load_inputs(build_id: int) -> dict[str, tuple[int, bytes | None]]:

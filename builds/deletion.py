@@ -84,7 +84,7 @@ def _clean_up(build: Build, name: str, deletion: Deletion) -> None:
     with _surroundings(session), context.active(build):
         try:
             import_object(name)(context.author_api().build_info(build))
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - whatever the job's function raises
             failure = error
     entries = session.logs.take(MAX_RECORDS)
     lines = (f"{logging.getLevelName(entry.level)} {entry.message}" for entry in entries)

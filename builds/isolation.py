@@ -46,7 +46,7 @@ def _try(restore: Restore) -> None:
 
 
 def _save_folder() -> Restore:
-    folder = os.getcwd()  # noqa: PTH109 - os.chdir below wants the same form
+    folder = os.getcwd()
 
     def restore() -> None:
         os.chdir(folder)

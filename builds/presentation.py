@@ -64,9 +64,7 @@ def build_rows(builds: Iterable[Build] | QuerySet[Build]) -> list[Json]:
     """Return builds in the given order, in a bounded number of queries."""
     found = list(builds)
     ids = [build.pk for build in found]
-    texts = dict(
-        BuildPayload.objects.filter(build__in=ids).values_list("build_id", "retval_text")
-    )
+    texts = dict(BuildPayload.objects.filter(build__in=ids).values_list("build_id", "retval_text"))
     inputs: dict[int, dict[str, int]] = defaultdict(dict)
     links = BuildDependency.objects.filter(build__in=ids).order_by("pk")
     for number, job_id, used in links.values_list("build_id", "job_id", "dep_build_number"):

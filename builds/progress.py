@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from operator import index
 from typing import Any
 
+from jobs.redaction import Redactor
+
 from builds.models import Build, BuildProgress
 from jobcontrol.utils import ProgressReport
 from jobcontrol.utils.text import clean_text
-from jobs.redaction import Redactor
 
 MAX_NODES = 10_000  # paths per build; later ones are dropped, with a marker in the log
 MAX_NAME_CHARS = 500

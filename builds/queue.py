@@ -88,8 +88,7 @@ def wake(times: int = 1) -> bool:
     try:
         for _ in range(times):
             async_task(WORK, broker=_broker(), save=False, task_name="wake-up")
-    except Exception as error:
-        # Any broker library, any error of its own.
+    except Exception as error:  # noqa: BLE001 - any broker library, any error of its own
         logger.warning("the broker took no wake-up (%s); the supervisor will send it", error)
         _Kept.broker = None
         return False
@@ -100,7 +99,7 @@ def waiting_wake_ups() -> int | None:
     """Return how many wake-ups wait in the broker; None when it does not answer."""
     try:
         return int(_broker().queue_size() or 0)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - as above
         logger.warning("the broker does not answer: %s", error)
         _Kept.broker = None
         return None

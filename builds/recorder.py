@@ -20,7 +20,7 @@ from django.db import DatabaseError, InterfaceError, connection, connections, tr
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
-from builds import services, sessions
+from builds import services
 from builds.logs import LogEntry
 from builds.sessions import BuildSession
 
@@ -115,7 +115,7 @@ class Recorder:
                 return
             try:
                 future.set_result(function())
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
                 future.set_exception(error)
 
     def _beat_when_due(self) -> None:

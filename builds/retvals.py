@@ -44,7 +44,7 @@ def unseal(build_id: int, sealed: bytes) -> Any:
     """
     pickled = _decrypt(build_id, bytes(sealed))
     try:
-        return pickle.loads(pickled)
+        return pickle.loads(pickled)  # noqa: S301 - authenticated above: this site wrote it
     except Exception as error:
         raise RetvalError(
             f"the return value of build #{build_id} can't be loaded here: "

@@ -11,10 +11,12 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from time import monotonic, sleep
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError
+from jobs.redaction import Redactor
 
 from builds import calling, capture, context, isolation, retvals, services, sessions, tracebacks
 from builds.models import Build
@@ -26,7 +28,6 @@ from jobcontrol.exceptions import BuildStateError, LeaseLost, SerializationError
 from jobcontrol.utils import import_object
 from jobcontrol.utils.text import clean_text
 from jobs import registry
-from jobs.redaction import Redactor
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +96,7 @@ def _execute(build: Build, session: BuildSession, scribe: Recorder) -> Outcome:
             args, kwargs = calling.arguments(config, inputs, session.redactor)
             value = calling.call(str(config.get("function")), args, kwargs)
             outcome = _success(build, value, session.redactor)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - whatever a job raises is its outcome
             outcome = _outcome_of(error, session.redactor)
         if os.getpid() != owner:
             # The job forked, and this is the child coming back out of its function: the build
@@ -170,8 +171,10 @@ def _outcome_of(error: BaseException, redactor: Redactor) -> Outcome:
 
 def _type_name(error: BaseException) -> str:
     kind = type(error)
-    return kind.__qualname__ if kind.__module__ == "builtins" else (
-        f"{kind.__module__}.{kind.__qualname__}"
+    return (
+        kind.__qualname__
+        if kind.__module__ == "builtins"
+        else (f"{kind.__module__}.{kind.__qualname__}")
     )
 
 
@@ -197,8 +200,11 @@ def _record(session: BuildSession, outcome: Outcome, scribe: Recorder) -> None:
     while True:
         try:
             scribe.call(
-                lambda: services.finish_build(
-                    session=session, outcome=outcome, with_records=with_records
+                partial(
+                    services.finish_build,
+                    session=session,
+                    outcome=outcome,
+                    with_records=with_records,
                 )
             )
         except LeaseLost as error:

@@ -57,9 +57,7 @@ class Outcome:
 # --- Asking for builds ----------------------------------------------------------------------------
 
 
-def create_build(
-    *, job: Job, trigger: str, requested_by: AbstractBaseUser | None = None
-) -> Build:
+def create_build(*, job: Job, trigger: str, requested_by: AbstractBaseUser | None = None) -> Build:
     """Record a build with its inputs pinned, not yet asked to run (CREATED).
 
     Raises InvalidRequest for a retired job or a pin that can't be used, MissingDependencies
@@ -164,9 +162,7 @@ def _pinned_inputs(job: Job) -> dict[str, int]:
 
 
 def _check_pins(job: Job, pins: dict[str, int]) -> None:
-    good = dict(
-        Build.objects.successful().filter(pk__in=pins.values()).values_list("pk", "job_id")
-    )
+    good = dict(Build.objects.successful().filter(pk__in=pins.values()).values_list("pk", "job_id"))
     wrong = [
         f"build #{number} is not a successful build of {name!r}"
         for name, number in pins.items()
@@ -236,9 +232,7 @@ def close_lost_build(*, build: Build, lease_seconds: float | None) -> bool:
     """
     worker = WorkerIdentity.parse(build.worker)
     seen = f"{build.heartbeat:%Y-%m-%d %H:%M:%S} UTC" if build.heartbeat else "never"
-    message = (
-        f"the worker ({worker.label if worker else build.worker}) was lost; last seen {seen}."
-    )
+    message = f"the worker ({worker.label if worker else build.worker}) was lost; last seen {seen}."
     outcome = Outcome(
         status=Status.FAILED,
         failure_kind=Build.FailureKind.WORKER_LOST,

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from jobcontrol.exceptions import NotFound
-from jobs import config, rendering
 from jobs.specs import JobSpec
 from jobs.tags import Retval, Secret
+
+from jobcontrol.exceptions import NotFound
+from jobs import config, rendering
 
 __all__ = ["BuildConfig", "JobControlConfig", "Readable", "Retval", "Secret"]
 

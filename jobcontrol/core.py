@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from jobs.redaction import Redactor
+
 from builds import deletion, progress, retention, runner, services, sessions
 from builds.capture import current_buffer
 from builds.logs import CaptureHandler
@@ -23,7 +25,6 @@ from jobcontrol.exceptions import NotFound, NotInBuild
 from jobcontrol.utils import ProgressReport, TracebackInfo
 from jobs import config, registry, tags
 from jobs.models import Job, JobDependency
-from jobs.redaction import Redactor
 
 __all__ = [
     "BuildInfo",
@@ -200,7 +201,7 @@ class JobInfo:
         """Return `not_built`, `outdated`, `success` or `failed`; see also `has_running_builds`."""
         return job_status(self.model).status
 
-    def iter_builds(
+    def iter_builds(  # noqa: PLR0917 - the original's positional arguments
         self,
         started: bool | None = None,
         finished: bool | None = None,

@@ -71,7 +71,7 @@ class ReadOnlyRegistry(JobControlException):
         )
 
 
-class NotInBuild(JobControlException, RuntimeError):
+class NotInBuild(JobControlException, RuntimeError):  # noqa: N818 - see above
     """A proxy of `jobcontrol.globals` was used where no build is running."""
 
     def __init__(self, name: str = "current_build") -> None:

@@ -121,9 +121,7 @@ def seconds(value: float | None) -> str:
 
 def progress_text(root: ProgressReport) -> str:
     """Return a progress tree as indented lines."""
-    return "\n".join(
-        f"{'  ' * depth}{visible(_label(node))}" for depth, node in root.walk()
-    )
+    return "\n".join(f"{'  ' * depth}{visible(_label(node))}" for depth, node in root.walk())
 
 
 def _label(node: ProgressReport) -> str:

@@ -14,9 +14,9 @@ from typing import Any
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
+from jobs.config import SiteSections, load_site_sections
 
 from jobcontrol.exceptions import JobControlException
-from jobs.config import SiteSections, load_site_sections
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]", "::1")

@@ -1,0 +1,1 @@
+"""What may run: the configuration file and its mirror in the database."""

@@ -175,6 +175,13 @@ class Site:
         result = self.manage(*command, "--format", "json", check=True, env=env)
         return json.loads(result.stdout)
 
+    def python(self, text: str) -> str:
+        """Run Python code in the site's Django, in a process of its own; return what it wrote."""
+        code = "import django\ndjango.setup()\n" + textwrap.dedent(text)
+        result = self.run("-c", code)
+        assert result.returncode == 0, f"{result.stdout}\n{result.stderr}"
+        return result.stdout
+
     def migrate(self) -> None:
         """Make the site's tables."""
         self.manage("migrate", "--verbosity", "0", check=True)

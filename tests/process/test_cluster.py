@@ -1,0 +1,199 @@
+"""Real clusters: every build once, whatever happens to messages and workers."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import psutil
+import pytest
+
+from tests.support.site import Site
+
+COUNTER = """
+import os, time
+
+def count(path, number=0, wait=0.0):
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.write(handle, b"%d\\n" % number)
+    os.close(handle)
+    time.sleep(wait)
+    return number
+
+def hang(mark):
+    with open(mark, "w") as file:
+        file.write(str(os.getpid()))
+    time.sleep(600)
+"""
+
+
+def wait_for(condition, seconds: float = 90.0):
+    """Wait until `condition()` is true and return it; generous, it only ends a hanging test."""
+    end = time.monotonic() + seconds
+    while not (result := condition()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
+    return result
+
+
+def builds(site: Site, *arguments: str) -> list[dict]:
+    return site.json("list_builds", "--limit", "10000", *arguments)
+
+
+@pytest.fixture
+def counting(site: Site) -> Site:
+    site.write_module("counting", COUNTER)
+    site.write_config(
+        f"""
+        jobs:
+          - id: count
+            function: counting:count
+            args: ["{site.folder}/counted", 1]
+          - id: hang
+            function: counting:hang
+            args: ["{site.folder}/hanging"]
+        """
+    )
+    site.manage("sync_jobs", check=True)
+    return site
+
+
+def test_a_chain_of_five_passes_values_along(site: Site):
+    site.write_module("chain", "def add_one(number=0):\n    return number + 1\n")
+    links = "".join(
+        f"  - id: link{n}\n    function: chain:add_one\n    args: [!retval link{n - 1}]\n"
+        for n in range(2, 6)
+    )
+    site.write_config("jobs:\n  - id: link1\n    function: chain:add_one\n" + links)
+    site.manage("sync_jobs", check=True)
+    with site.cluster():
+        for n in range(1, 6):
+            site.manage("build_job", f"link{n}", "--queue", "--wait", check=True)
+    ended = site.json("list_builds", "link5")
+    assert [(build["status"], build["retval"]) for build in ended] == [("SUCCESSFUL", "5")]
+
+
+def test_wake_ups_lost_doubled_and_for_nothing(counting: Site):
+    """500 builds, two clusters: each runs exactly once."""
+    counting.python(
+        """
+        from builds import queue, services
+        from jobs.models import Job
+
+        queue.wake(times=20)  # for nothing
+        job = Job.objects.get(pk="count")
+        for number in range(500):
+            services.request_build(job=job, trigger="cli")
+            if number % 5 == 0:
+                queue.wake()  # doubled
+        # The last hundred wake-ups are lost.
+        from django_q.models import OrmQ
+        kept = OrmQ.objects.order_by("id").values_list("pk", flat=True)[:400]
+        OrmQ.objects.exclude(pk__in=list(kept)).delete()
+        """
+    )
+    with counting.cluster(), counting.cluster():
+        wait_for(lambda: len(builds(counting, "--finished")) == 500)
+    lines = (counting.folder / "counted").read_text().splitlines()
+    assert len(lines) == 500
+    assert {build["status"] for build in builds(counting)} == {"SUCCESSFUL"}
+
+
+def test_all_wake_ups_lost(counting: Site):
+    counting.python(
+        """
+        from builds import services
+        from django_q.models import OrmQ
+        from jobs.models import Job
+
+        for _ in range(5):
+            services.request_build(job=Job.objects.get(pk="count"), trigger="cli")
+        OrmQ.objects.all().delete()
+        """
+    )
+    with counting.cluster():
+        wait_for(lambda: len(builds(counting, "--finished")) == 5)
+
+
+def test_a_killed_worker_fails_its_build_and_the_next_one_runs(counting: Site):
+    """original #23"""
+    for _ in range(3):
+        (counting.folder / "hanging").unlink(missing_ok=True)
+        with counting.cluster(HEARTBEAT_SECONDS="1", LEASE_SECONDS="5"):
+            asked = counting.json("build_job", "hang", "--queue")
+            mark = counting.folder / "hanging"
+            pid = int(wait_for(lambda: mark.exists() and mark.read_text()))
+            psutil.Process(pid).send_signal(signal.SIGKILL)
+            killed = time.monotonic()
+            ended = wait_for(
+                lambda: (
+                    (found := counting.json("get_build", str(asked["id"])))["finished"] and found
+                )
+            )
+            assert time.monotonic() - killed < 5 + 10 + 20, "far beyond the lease"
+            assert (ended["status"], ended["failure_kind"]) == ("FAILED", "worker_lost")
+            assert f"process {pid} on" in ended["exception"]
+            after = counting.json("build_job", "count", "--queue", "--wait")
+            assert after["status"] == "SUCCESSFUL"
+
+
+def test_a_worker_without_heartbeat_is_killed_and_its_build_closed(counting: Site):
+    with counting.cluster(HEARTBEAT_SECONDS="1", LEASE_SECONDS="4"):
+        asked = counting.json("build_job", "hang", "--queue")
+        mark = counting.folder / "hanging"
+        pid = int(wait_for(lambda: mark.exists() and mark.read_text()))
+        process = psutil.Process(pid)
+        process.suspend()
+        ended = wait_for(
+            lambda: (found := counting.json("get_build", str(asked["id"])))["finished"] and found
+        )
+        assert ended["failure_kind"] == "worker_lost"
+        wait_for(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
+        after = counting.json("build_job", "count", "--queue", "--wait")
+        assert after["status"] == "SUCCESSFUL"
+
+
+def test_a_build_that_no_cluster_runs_waits(counting: Site):
+    asked = counting.json("build_job", "count", "--queue")
+    assert asked["status"] == "QUEUED"
+    with counting.cluster():
+        wait_for(lambda: counting.json("get_build", str(asked["id"]))["status"] == "SUCCESSFUL")
+
+
+def test_a_stop_lets_the_running_build_end(counting: Site):
+    counting.write_config(
+        f"""
+        jobs:
+          - id: slow
+            function: counting:count
+            args: ["{counting.folder}/counted", 7, 3.0]
+        """
+    )
+    with counting.cluster() as cluster:
+        counting.manage("build_job", "slow", "--queue", check=True)
+        wait_for(lambda: (counting.folder / "counted").exists())
+        assert cluster.stop() == 0
+    assert [build["status"] for build in builds(counting)] == ["SUCCESSFUL"]
+
+
+def test_redis_wakes_workers_too(counting: Site, redis_url: str):
+    counting.env["REDIS_URL"] = redis_url
+    with counting.cluster():
+        ended = counting.json("build_job", "count", "--queue", "--wait")
+    assert ended["status"] == "SUCCESSFUL"
+    counting.env["REDIS_URL"] = "redis://127.0.0.1:1/0"
+    asked = counting.json("build_job", "count", "--queue")
+    assert asked["status"] == "QUEUED", "a broker that is down loses nothing"
+    counting.env["REDIS_URL"] = redis_url
+    with counting.cluster():
+        wait_for(lambda: counting.json("get_build", str(asked["id"]))["status"] == "SUCCESSFUL")
+
+
+def test_the_cluster_follows_the_file(counting: Site):
+    """original #17"""
+    with counting.cluster():
+        counting.write_config("jobs:\n  - id: fresh\n    function: counting:count\n")
+        wait_for(lambda: [job["id"] for job in counting.json("list_jobs")] == ["fresh"])
+        counting.write_config("jobs: [broken")
+        time.sleep(3)
+        assert [job["id"] for job in counting.json("list_jobs")] == ["fresh"]
