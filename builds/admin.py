@@ -38,7 +38,7 @@ MAY_BUILD = "builds.add_build"
 
 @admin.register(Build)
 class BuildAdmin(ReadOnlyMixin, BuildAdminBase):
-    """All builds, newest first, and everything recorded about each. Builds are asked for at jobs."""
+    """All builds, newest first, and everything recorded about each; jobs have the buttons."""
 
     list_display = [
         "number",
@@ -179,7 +179,11 @@ class BuildableJobAdmin(JobAdmin):
     change_form_template = "builds/job.html"
     actions = ["build_selected"]
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+    def get_changelist(
+        self,
+        request: HttpRequest,  # noqa: ARG002 - Django's signature
+        **kwargs: Any,  # noqa: ARG002
+    ) -> type[ChangeList]:
         """Use the list that knows the jobs' states."""
         return JobChangeList
 

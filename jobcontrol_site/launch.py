@@ -98,7 +98,7 @@ def first_user(path: Path) -> str:
         return password
     if kept and user.check_password(kept):
         return kept
-    return f"the one you chose (set a new one: {Path(sys.executable).name} manage.py changepassword {USER})"
+    return f"the one you chose (to set a new one: jobcontrol-cli changepassword {USER})"
 
 
 def _keep(path: Path, password: str) -> None:
@@ -142,8 +142,12 @@ class Child:
     @classmethod
     def start(cls, name: str, *arguments: str) -> Child:
         """Start a command of ours."""
+        # No shell, and nothing but our own words and numbers.
         command = [sys.executable, "-m", "jobcontrol_site.cli", *arguments]
-        return cls(name, subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL))
+        process = subprocess.Popen(  # noqa: S603
+            command, start_new_session=True, stdin=subprocess.DEVNULL
+        )
+        return cls(name, process)
 
     @property
     def is_running(self) -> bool:
