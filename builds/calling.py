@@ -11,7 +11,7 @@ from jobs.redaction import Redactor
 
 from builds import retvals
 from builds.models import BuildDependency
-from jobcontrol.exceptions import RetvalError
+from jobcontrol.exceptions import InvalidRequest, RetvalError
 from jobcontrol.utils import import_object
 from jobs import tags
 
@@ -42,11 +42,19 @@ def arguments(
             raise RetvalError(f"the return value of {which} is needed, and it was deleted.")
         return retvals.unseal(number, sealed)
 
+    def secret(reference: tags.Secret) -> object:
+        try:
+            return redactor.value(reference)
+        except KeyError:
+            raise InvalidRequest(
+                f"the secret {reference.name!r} is no longer in the configuration file."
+            ) from None
+
     args, kwargs = (
-        tags.resolve(tags.decode(config.get(key) or empty), retval=retval, secret=redactor.value)
+        tags.resolve(tags.decode(config.get(key) or empty), retval=retval, secret=secret)
         for key, empty in (("args", []), ("kwargs", {}))
     )
-    return list(args), dict(kwargs)  # type: ignore[call-overload]
+    return list(args), dict(kwargs)
 
 
 def needs_inputs(config: Mapping[str, Any]) -> bool:

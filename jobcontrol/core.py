@@ -23,7 +23,7 @@ from jobcontrol import globals as context_state
 from jobcontrol.config import BuildConfig, JobControlConfig, Readable
 from jobcontrol.exceptions import NotFound, NotInBuild
 from jobcontrol.utils import ProgressReport, TracebackInfo
-from jobs import config, registry, tags
+from jobs import registry, tags
 from jobs.models import Job, JobDependency
 
 __all__ = [
@@ -480,14 +480,17 @@ def _trigger() -> str:
 
 
 def _decoded(stored: Any) -> dict[str, Any]:
-    """Return a stored block with `!retval` and `!secret` as objects, masked texts resolved."""
+    """Return a stored block as the job's function gets its values, `!retval` as an object."""
     redactor: Redactor = registry.redactor()
-    decoded = tags.resolve(
-        tags.decode(stored),
-        retval=config.Retval,
-        secret=lambda secret: secret if secret.form == "raw" else redactor.value(secret),
-    )
-    return dict(decoded)  # type: ignore[call-overload]
+
+    def secret(reference: tags.Secret) -> object:
+        try:
+            return redactor.value(reference)
+        except KeyError:
+            # No longer in the file; the rest of the block can be read all the same.
+            return reference
+
+    return dict(tags.resolve(tags.decode(stored), retval=tags.Retval, secret=secret))
 
 
 def _deprecated(old: str, new: str) -> None:
