@@ -17,6 +17,7 @@ from django.db.models.functions import RowNumber
 
 from builds.models import Build, BuildDependency, BuildPayload, BuildQuerySet
 from jobs.models import Job, JobDependency
+from jobs.tags import decode
 
 NOT_BUILT = "not_built"
 OUTDATED = "outdated"
@@ -29,10 +30,11 @@ _CHUNK = 5_000  # jobs per round of queries: databases bound the parameters of o
 # Keys of a job's block that change neither what runs nor with what: editing them leaves the
 # latest build as good as it was. Inputs are compared by themselves.
 _BESIDE_THE_RUN = frozenset(
-    (
-        "id title notes tags protect protected cleanup cleanup_function repr_function priority "
-        "timeout retries concurrency queue schedule dependencies pinned_builds"
-    ).split()
+    {
+        *("id", "title", "notes", "tags", "protect", "protected", "dependencies", "pinned_builds"),
+        *("cleanup", "cleanup_function", "repr_function"),
+        *("priority", "timeout", "retries", "concurrency", "queue", "schedule"),
+    }
 )
 
 
@@ -124,7 +126,6 @@ def _statuses(jobs: Sequence[Job]) -> dict[str, JobStatus]:
 
 def _status(job: Job, facts: _Facts) -> JobStatus:
     reasons = _stale_reasons(job, facts)
-    needs = tuple(facts.dependencies.get(job.pk, ()))
     if reasons:
         status = OUTDATED
     elif job.pk in facts.latest:
@@ -138,22 +139,27 @@ def _status(job: Job, facts: _Facts) -> JobStatus:
         latest_successful_build_id=facts.latest.get(job.pk),
         last_outcome=facts.outcomes.get(job.pk),
         unfinished=tuple(facts.unfinished.get(job.pk, ())),
-        dependencies=needs,
-        missing=tuple(name for name in needs if name not in facts.latest),
+        dependencies=tuple(facts.dependencies.get(job.pk, ())),
+        missing=tuple(_missing(job, facts)),
     )
+
+
+def _missing(job: Job, facts: _Facts) -> list[str]:
+    pins = pinned_builds(job)
+    needs = facts.dependencies.get(job.pk, ())
+    return [name for name in needs if name not in facts.latest and name not in pins]
 
 
 def _stale_reasons(job: Job, facts: _Facts) -> list[str]:
     """Say why the latest success is not up to date; nothing where that can't be said."""
     own = facts.latest.get(job.pk)
-    needs = facts.dependencies.get(job.pk, ())
-    if own is None or any(name not in facts.latest for name in needs):
+    if own is None or _missing(job, facts):
         return []
     used = facts.inputs.get(own, {})
     pins = pinned_builds(job)
     reasons = []
-    for name in needs:
-        reason = _input_reason(name, used.get(name), pins.get(name), facts.latest[name])
+    for name in facts.dependencies.get(job.pk, ()):
+        reason = _input_reason(name, used.get(name), pins.get(name), facts.latest.get(name, 0))
         if reason:
             reasons.append(reason)
     if job.pk in facts.changed:
@@ -172,12 +178,8 @@ def _input_reason(name: str, used: int | None, pinned: int | None, latest: int) 
 
 def pinned_builds(job: Job) -> dict[str, int]:
     """Return the builds that the file pins for the job's dependencies, by job id."""
-    pins = job.config.get("pinned_builds") if isinstance(job.config, dict) else None
-    if not isinstance(pins, dict):
-        return {}
-    if isinstance(pins.get("!dict"), list):  # the tagged form of a mapping with integer keys
-        pins = dict(pins["!dict"])
-    return {str(name): int(number) for name, number in pins.items() if number is not None}
+    pins = decode(job.config.get("pinned_builds") or {})
+    return {str(name): number for name, number in pins.items()} if isinstance(pins, dict) else {}
 
 
 def _dependencies(ids: Sequence[str]) -> dict[str, list[str]]:

@@ -45,7 +45,7 @@ class Command(BaseCommand):
             help="how to answer: text for people, or one JSON document",
         )
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002 - Django's signature
         """Run the command and turn mistakes into lines on stderr and exit code 2."""
         self.output_format = options.get("output_format") or "human"
         try:

@@ -17,6 +17,7 @@ class RegistryCommand(Command):
     def handle(self, *args: Any, **options: Any) -> None:
         """Sync if the file has changed, then run."""
         registry.ensure_current()
+        redactor = registry.redactor()
         for problem in registry.problems():
-            self.warn(str(problem))
+            self.warn(redactor.redact(str(problem)))
         super().handle(*args, **options)

@@ -39,9 +39,9 @@ class Command(BaseCommand):
         job = find_job(options["job"]) if options["job"] is not None else None
         build = find_build(options["build"]) if options["build"] is not None else None
         count = prune_logs(
-            job=job,
-            build=build,
-            max_age=options["age"],
+            job=job.pk if job else None,
+            build=build.pk if build else None,
+            max_age=options["age"].total_seconds() if options["age"] is not None else None,
             level=options["level"],
             dry_run=options["dry_run"],
         )
