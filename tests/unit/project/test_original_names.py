@@ -81,14 +81,38 @@ INTERNALS = {
 NAMES = [
     (f"jobcontrol.{module}", name) for module, names in INTERNALS.items() for name in names.split()
 ]
-CONFIGURATION = """
-    storage webapp celery secret jobs id title notes function args kwargs dependencies
-    pinned_builds protect cleanup !retval
-    """.split()
-COMMANDS = """
-    --config-file install uninstall web worker list-jobs show-job list-builds get-build
-    delete-build build-job dump-config
-    """.split()
+CONFIGURATION = [
+    "storage",
+    "webapp",
+    "celery",
+    "secret",
+    "jobs",
+    "id",
+    "title",
+    "notes",
+    "function",
+    "args",
+    "kwargs",
+    "dependencies",
+    "pinned_builds",
+    "protect",
+    "cleanup",
+    "!retval",
+]
+COMMANDS = [
+    "--config-file",
+    "install",
+    "uninstall",
+    "web",
+    "worker",
+    "list-jobs",
+    "show-job",
+    "list-builds",
+    "get-build",
+    "delete-build",
+    "build-job",
+    "dump-config",
+]
 
 
 def is_at_its_old_path(module, name):
