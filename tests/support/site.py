@@ -69,7 +69,7 @@ class Cluster:
         Raises AssertionError with its output when it ends instead, or takes too long.
         """
         end = time.monotonic() + START_TIMEOUT
-        while "ready" not in self.output:
+        while "workers are ready" not in self.output:
             assert self.process.poll() is None, f"qcluster ended at its start:\n{self.output}"
             assert time.monotonic() < end, f"qcluster did not get ready:\n{self.output}"
             time.sleep(0.05)
