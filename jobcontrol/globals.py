@@ -99,7 +99,7 @@ def set_process_context(context: ExecutionContext | None) -> None:
 
 
 class _NotInBuildError(NotInBuild, AttributeError):
-    """For `__names__`, which tools try on whatever a module holds (hasattr, isinstance, mock).
+    """For `_names`, which tools try on whatever a module holds (hasattr, isinstance, mock).
 
     Being an AttributeError it lets them go on: a job's module can be inspected and patched
     where no build runs.
@@ -122,16 +122,15 @@ class _Proxy:
         contexts = _contexts_here()
         context = contexts[-1] if contexts else _process.context
         if context is None:
-            if name.startswith("__") and name.endswith("__"):
+            if name.startswith("_"):
                 raise _NotInBuildError(self._proxy_name)
             raise NotInBuild(self._proxy_name)
         return getattr(self._proxy_pick(context), name)
 
     @property  # type: ignore[misc]
     def __class__(self) -> type[Any]:
-        if get() is None:
-            raise _NotInBuildError(self._proxy_name)
-        return cast("type[Any]", _behind(self).__class__)
+        # Outside a build the proxy's own, for the same tools.
+        return _Proxy if get() is None else cast("type[Any]", _behind(self).__class__)
 
     def __setattr__(self, name: str, value: object) -> None:
         setattr(_behind(self), name, value)
