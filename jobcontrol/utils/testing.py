@@ -143,7 +143,7 @@ def job_echo_config(*args: Any, **kwargs: Any) -> dict[str, Any]:
         "kwargs": kwargs,
         "build_id": current_build.id,
         "job_id": current_job.id,
-        "dependencies": config["dependencies"],
+        "dependencies": config.get("dependencies", []),
         "config": config,
     }
 
