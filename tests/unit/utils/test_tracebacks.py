@@ -10,7 +10,7 @@ import pytest
 from jobcontrol.utils import FrameInfo, TracebackInfo
 from jobcontrol.utils.frames import FIRST_FRAMES, LAST_FRAMES, MAX_LOCALS
 from jobcontrol.utils.text import clean_json
-from jobcontrol.utils.tracebacks import MAX_EXCEPTIONS, MAX_GROUP
+from jobcontrol.utils.tracebacks import MAX_EXCEPTIONS, MAX_GROUP, MAX_NESTING
 
 SECRET = "hunter2-correct-horse"
 
@@ -516,7 +516,13 @@ def test_groups_are_kept_and_bounded():
     deep = ValueError("deepest")
     for _ in range(500):
         deep = ExceptionGroup("g", [deep])
-    assert json.dumps(TracebackInfo.from_exception(deep).to_json())
+    levels = 0
+    info = TracebackInfo.from_exception(deep)
+    while info.group:
+        info = info.group[0]
+        levels += 1
+    assert levels == MAX_NESTING
+    assert info.omitted == "[1 more exceptions in this group]"
 
 
 def count(info):
