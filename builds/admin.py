@@ -40,17 +40,7 @@ MAY_BUILD = "builds.add_build"
 class BuildAdmin(ReadOnlyMixin, BuildAdminBase):
     """All builds, newest first, and everything recorded about each; jobs have the buttons."""
 
-    list_display = [
-        "number",
-        "job_link",
-        "status_badge",
-        "created",
-        "start_time",
-        "duration",
-        "trigger",
-        "requested_by",
-        "remarks",
-    ]
+    list_display = ["number", "status_badge", "job_link", "times", "origin", "remarks"]
     list_display_links = ["number"]
     list_filter = ["status", "trigger", "failure_kind"]
     list_select_related = ["job", "requested_by"]
@@ -75,10 +65,16 @@ class BuildAdmin(ReadOnlyMixin, BuildAdminBase):
         """The status, in its colour."""
         return _partial("builds/_badge.html", status=build.status)
 
-    @admin.display(description="took")
-    def duration(self, build: Build) -> str | None:
-        """How long it took, or has taken so far."""
-        return output.seconds(build.duration(timezone.now())) or None
+    @admin.display(description="started")
+    def times(self, build: Build) -> SafeString:
+        """When it started and how long it took, or when it was asked for."""
+        took = output.seconds(build.duration(timezone.now()))
+        return _partial("builds/_times.html", build=build, took=took)
+
+    @admin.display(description="asked by")
+    def origin(self, build: Build) -> SafeString:
+        """Who or what asked for it."""
+        return _partial("builds/_origin.html", build=build)
 
     @admin.display(description="remarks")
     def remarks(self, build: Build) -> SafeString:
@@ -175,7 +171,9 @@ admin.site.unregister(Job)
 class BuildableJobAdmin(JobAdmin):
     """Jobs, with where they stand and the means to build them."""
 
-    list_display = ["status_badge", *JobAdmin.list_display, "last_build"]
+    list_display = ["status_badge", "name", "tag_list", "last_build", "remarks"]
+    list_display_links = None  # the name is a link
+    sortable_by = ()  # the order is that of the file
     change_form_template = "builds/job.html"
     actions = ["build_selected"]
 
@@ -191,6 +189,16 @@ class BuildableJobAdmin(JobAdmin):
     def status_badge(self, job: Job) -> SafeString:
         """Where the job stands, and why."""
         return _partial("builds/_job_status.html", status=_status_of(job))
+
+    @admin.display(description="job")
+    def name(self, job: Job) -> SafeString:
+        """Title and id, with a link."""
+        return _partial("builds/_job_link.html", job=job)
+
+    @admin.display(description="remarks")
+    def remarks(self, job: Job) -> SafeString:
+        """Whether it is protected or retired, and its problem."""
+        return _partial("builds/_job_remarks.html", job=job, status=_status_of(job))
 
     @admin.display(description="last build")
     def last_build(self, job: Job) -> SafeString:

@@ -13,13 +13,14 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import NoReturn
 
 import django
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management import execute_from_command_line
+from django.core.management import execute_from_command_line, get_commands
 from django.db import DatabaseError
 
 from jobcontrol.exceptions import JobControlException
@@ -154,8 +155,17 @@ def _django(arguments: list[str]) -> int:
     sys.argv[1:] = command_line[1:]
     if name not in ("help", "version", "--help", "-h", "--version"):
         load_settings()
+        _check_name(name)
     execute_from_command_line(command_line)
     return 0
+
+
+def _check_name(name: str) -> None:
+    known = get_commands()
+    if name not in known:
+        near = get_close_matches(name, [*COMMANDS, *known], n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else f" (see {_program()} --help)"
+        raise _Mistake(f"there is no command {name!r}{hint}")
 
 
 def _install(arguments: list[str], as_json: bool) -> int:

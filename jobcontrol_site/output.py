@@ -7,6 +7,7 @@ printed as it stands: rich's markup is never interpreted in it.
 from __future__ import annotations
 
 import io
+import logging
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -129,6 +130,18 @@ def _label(node: ProgressReport) -> str:
     return node.progress_label + line
 
 
+class _AboveBars(io.StringIO):
+    """Where log lines go while bars are drawn: above them, in place of through them."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def write(self, text: str) -> int:
+        self._console.print(Text(text), end="", soft_wrap=True)
+        return len(text)
+
+
 class LiveProgress:
     """A progress tree drawn again and again on a terminal (on stderr); nothing elsewhere."""
 
@@ -146,14 +159,22 @@ class LiveProgress:
             redirect_stdout=False,
             redirect_stderr=False,
         )
+        self._stream = stream or sys.stderr
+        self._redirected: list[logging.StreamHandler[TextIO]] = []
         self._title = title
         self._tasks: dict[tuple[str, ...], Any] = {}
 
     def __enter__(self) -> LiveProgress:
         self._bars.start()
+        for handler in logging.getLogger().handlers:
+            if isinstance(handler, logging.StreamHandler) and handler.stream is self._stream:
+                self._redirected.append(handler)
+                handler.setStream(_AboveBars(self._console))
         return self
 
     def __exit__(self, *exc_info: object) -> None:
+        for handler in self._redirected:
+            handler.setStream(self._stream)
         self._bars.stop()
 
     def show(self, root: ProgressReport) -> None:

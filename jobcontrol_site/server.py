@@ -22,6 +22,9 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc] - gunicorn has no types
         self.cfg.set("default_proc_name", "jobcontrol")
         for name, value in self._options.items():
             self.cfg.set(name, value)
+        if "control_socket_disable" in self.cfg.settings:
+            # Newer versions leave a socket in the home folder, which nothing here uses.
+            self.cfg.set("control_socket_disable", True)
 
     def load(self) -> Any:
         return import_string("jobcontrol_site.wsgi.application")
@@ -40,7 +43,6 @@ def serve(host: str, port: int) -> None:
             "threads": THREADS,
             "loglevel": "warning",
             "graceful_timeout": 10,
-            "no_control_socket": True,
         }
     ).run()
 

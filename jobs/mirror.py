@@ -288,12 +288,19 @@ def record_checks(found: Mapping[str, FunctionCheck], redactor: Redactor) -> dic
     wanted = {job_id: _check_columns(check, redactor) for job_id, check in found.items()}
     if _differing(wanted):
         with _only_writer():
-            jobs = [
-                Job(pk=job_id, problem=wanted[job_id][0], docs=wanted[job_id][1])
-                for job_id in _differing(wanted)
-            ]
-            Job.objects.bulk_update(jobs, ["problem", "docs"], batch_size=CHUNK)
+            _write_checks(wanted, _differing(wanted))
     return {job_id: problem for job_id, (problem, _) in wanted.items() if problem}
+
+
+def _write_checks(wanted: Mapping[str, tuple[str, dict[str, Any]]], job_ids: list[str]) -> None:
+    """Write what was found; jobs of one function share a statement."""
+    by_content: dict[str, list[str]] = {}
+    for job_id in job_ids:
+        by_content.setdefault(json.dumps(wanted[job_id], sort_keys=True), []).append(job_id)
+    for alike in by_content.values():
+        problem, docs = wanted[alike[0]]
+        for chunk in _chunks(alike):
+            Job.objects.filter(pk__in=chunk).update(problem=problem, docs=docs)
 
 
 def _check_columns(check: FunctionCheck, redactor: Redactor) -> tuple[str, dict[str, Any]]:

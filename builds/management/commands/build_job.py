@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 import time
@@ -18,7 +19,7 @@ from builds.models import Build
 from builds.presentation import build_detail
 from builds.progress import progress_tree
 from builds.runner import run_here
-from jobcontrol.exceptions import InvalidRequest, NotFound
+from jobcontrol.exceptions import InvalidRequest, NotFound, ProtectedJob
 from jobcontrol_site.commands import EXIT_BUILD_FAILED
 from jobcontrol_site.lookup import find_job
 from jobcontrol_site.output import LiveProgress
@@ -47,11 +48,7 @@ class Command(RegistryCommand):
         """Build, and answer with the build."""
         if options["wait"] and not options["queue"]:
             raise InvalidRequest("--wait goes with --queue: without it the build runs here.")
-        job = find_job(options["job"])
-        if options["queue"]:
-            build = self._queue(job, arm=options["arm"], wait=options["wait"])
-        else:
-            build = self._run_here(job, arm=options["arm"])
+        build = self._build(find_job(options["job"]), options)
         if self.output_format == "json":
             self.emit(build_detail(build), human=str)
         else:
@@ -59,6 +56,14 @@ class Command(RegistryCommand):
         if build.finished and not build.success:
             self.stdout.flush()
             sys.exit(EXIT_BUILD_FAILED)
+
+    def _build(self, job: Job, options: dict[str, Any]) -> Build:
+        try:
+            if options["queue"]:
+                return self._queue(job, arm=options["arm"], wait=options["wait"])
+            return self._run_here(job, arm=options["arm"])
+        except ProtectedJob as error:
+            raise InvalidRequest(f"{error} Say so with --arm.") from error
 
     def _text(self, build: Build) -> str:
         if not build.finished:
@@ -68,7 +73,7 @@ class Command(RegistryCommand):
     def _run_here(self, job: Job, *, arm: bool) -> Build:
         services.refuse_unarmed(job=job, arm=arm)
         build = services.create_build(job=job, trigger=Build.Trigger.CLI)
-        with self._display(build):
+        with self._display(build), _quiet():
             return run_here(build)
 
     def _queue(self, job: Job, *, arm: bool, wait: bool) -> Build:
@@ -97,6 +102,18 @@ class Command(RegistryCommand):
             finally:
                 over.set()
                 drawer.join(timeout=5)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the workers' own lines off stderr: this command says the same in its answer."""
+    logger = logging.getLogger("builds")
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _draw(build: Build, display: LiveProgress, over: threading.Event) -> None:

@@ -4,9 +4,9 @@ import ast
 import datetime
 
 import pytest
-from jobs.tags import Retval, Secret, Text
 
 from jobs.docs import call_code, call_code_of, rst_to_html
+from jobs.tags import Retval, Secret, Text
 
 
 def test_a_short_call_stands_on_one_line():
@@ -39,7 +39,8 @@ def test_references_stand_by_name_and_never_by_value():
     [
         float("nan"), float("-inf"), b"\x00", {1, 2}, set(), (1,), (), {}, {"a": {"b": [1]}},
         {1: 2},
-        datetime.date(2020, 1, 2), datetime.datetime(2020, 1, 2, 3), 10**5000, "\x00\ud800", "it's",
+        datetime.date(2020, 1, 2), datetime.datetime(2020, 1, 2, 3), [10**5000],
+        "\x00\ud800", "it's",
         [["x" * 100]], {"k" * 50: "v" * 50}, ("t" * 100,),
     ],
 )  # fmt: skip
