@@ -44,8 +44,8 @@ class OutputCapture(io.TextIOBase):
     Without a current build (a thread left behind by one) text goes to the real stream.
     """
 
-    encoding = "utf-8"  # type: ignore[assignment]
-    errors = "replace"  # type: ignore[assignment]
+    encoding = "utf-8"
+    errors = "replace"
 
     def __init__(self, name: str, level: int, original: TextIO) -> None:
         self._name = name
@@ -136,7 +136,7 @@ def installed(buffer: LogBuffer) -> Iterator[None]:
     ) - {threading.get_ident()}
     _capture_logging(handler)
     threading.excepthook = _log_thread_exception
-    sys.stdout, sys.stderr = out, err  # type: ignore[assignment]
+    sys.stdout, sys.stderr = out, err
     try:
         yield
     finally:

@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from jobs.redaction import Redactor
-
 from jobcontrol.utils import TracebackInfo
 from jobcontrol.utils.text import clean_json, clean_text
+from jobs.redaction import Redactor
 
 MAX_WAITING = 20_000  # records in memory per build
 MAX_WAITING_CHARS = 32 * 1024 * 1024

@@ -30,7 +30,7 @@ from jobcontrol.exceptions import (
 from jobs.models import ConfigRevision, Job, JobDependency
 
 if TYPE_CHECKING:
-    from django.contrib.auth.models import AbstractBaseUser
+    from django.contrib.auth.models import User
 
     from builds.sessions import BuildSession
 
@@ -57,7 +57,7 @@ class Outcome:
 # --- Asking for builds ----------------------------------------------------------------------------
 
 
-def create_build(*, job: Job, trigger: str, requested_by: AbstractBaseUser | None = None) -> Build:
+def create_build(*, job: Job, trigger: str, requested_by: User | None = None) -> Build:
     """Record a build with its inputs pinned, not yet asked to run (CREATED).
 
     Raises InvalidRequest for a retired job or a pin that can't be used, MissingDependencies
@@ -88,7 +88,7 @@ def create_build(*, job: Job, trigger: str, requested_by: AbstractBaseUser | Non
 
 
 def request_build(
-    *, job: Job, trigger: str, requested_by: AbstractBaseUser | None = None, arm: bool = False
+    *, job: Job, trigger: str, requested_by: User | None = None, arm: bool = False
 ) -> Build:
     """Record a build that a worker is to run (QUEUED), and wake one when this is committed.
 
