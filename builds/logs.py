@@ -73,14 +73,14 @@ class LogBuffer:
 
     def take(self, limit: int) -> list[LogEntry]:
         """Remove and return the oldest records, at most `limit`."""
-        taken = self._marker()
+        taken: list[LogEntry] = []
         while self._entries and len(taken) < limit:
             taken.append(self._entries.popleft())
         self._chars -= sum(len(entry.message) for entry in taken)
         if taken:
             with self._room:
                 self._room.notify_all()
-        return taken
+        return taken + self._marker()
 
     def give_back(self, entries: list[LogEntry]) -> None:
         """Put records back in front after a write that failed."""

@@ -28,11 +28,9 @@ def context():
         job_id="crawl",
         build_id=7,
     )
-    testing.forget_failures()
     job_globals.push(context)
     yield context
     job_globals.pop(context)
-    testing.forget_failures()
 
 
 @pytest.fixture
@@ -112,19 +110,6 @@ def test_messages_of_all_levels_are_logged(handler):
 def test_the_tracer_names_job_and_build(context, handler):
     testing.job_with_tracer_log()
     assert handler.messages[0].getMessage() == "Message from job=crawl, build=7"
-
-
-def test_the_failing_job_fails_once_for_each_job(context):
-    with pytest.raises(RuntimeError, match="Simulating failure"):
-        testing.job_failing_once()
-    assert testing.job_failing_once() == "crawl"
-    assert testing.job_failing_once() == "crawl"
-    context.job_id = "other"
-    with pytest.raises(RuntimeError, match="Simulating failure"):
-        testing.job_failing_once()
-    testing.forget_failures()
-    with pytest.raises(RuntimeError, match="Simulating failure"):
-        testing.job_failing_once()
 
 
 def test_the_configuration_is_echoed(context):
