@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from jobcontrol.utils import TracebackInfo
@@ -176,12 +177,18 @@ def row_values(entry: LogEntry, redactor: Redactor) -> dict[str, Any]:
     return {
         "created": _time(entry.created),
         "level": min(max(int(entry.level), 0), 32_767),
-        "logger": clean_text(redactor.redact(entry.logger), 200),
+        "logger": _label(entry.logger, 200, redactor),
         "message": clean_text(redactor.redact(entry.message), MAX_MESSAGE_CHARS),
-        "place": clean_text(redactor.redact(entry.place), 300),
-        "origin": clean_text(redactor.redact(entry.origin), 200),
+        "place": _label(entry.place, 300, redactor),
+        "origin": _label(entry.origin, 200, redactor),
         "exception": exception,
     }
+
+
+@lru_cache(maxsize=2_000)
+def _label(text: str, limit: int, redactor: Redactor) -> str:
+    """Mask and clean a text that the records of a build share; masking each would cost most."""
+    return clean_text(redactor.redact(text), limit)
 
 
 def _is_own(name: str) -> bool:

@@ -16,7 +16,7 @@ from django.db.models import Max, Subquery
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from builds import logs, progress, queue
+from builds import bulk, logs, progress, queue
 from builds.models import Build, BuildDependency, BuildPayload, BuildProgress, LogMessage
 from builds.status import pinned_builds
 from builds.workers import WorkerIdentity
@@ -282,11 +282,10 @@ def store_observations(
     *, session: BuildSession, entries: list[logs.LogEntry], nodes: list[progress.Node]
 ) -> None:
     """Insert log records and update progress rows, redacted."""
-    if entries:
-        LogMessage.objects.bulk_create(
-            LogMessage(build_id=session.build_id, **logs.row_values(entry, session.redactor))
-            for entry in entries
-        )
+    bulk.insert_log_rows(
+        {"build_id": session.build_id, **logs.row_values(entry, session.redactor)}
+        for entry in entries
+    )
     if nodes:
         store_progress(build_id=session.build_id, rows=_progress_rows(session, nodes))
 
