@@ -7,9 +7,10 @@ sections that hold nothing but secrets every scalar is masked, whatever its leng
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import yaml
-from yaml.cyaml import CParser
+from yaml._yaml import CParser
 
 from jobs.redaction import MASK, Redactor
 
@@ -65,11 +66,11 @@ def _is_secret(path: list[str | None]) -> bool:
     return within is None or (len(path) > 1 and path[1] == within)
 
 
-def _start(event: yaml.ScalarEvent) -> int:
+def _start(event: Any) -> int:
     return int(event.start_mark.index)
 
 
-def _end(text: str, event: yaml.ScalarEvent) -> int:
+def _end(text: str, event: Any) -> int:
     """Return where the scalar ends: a block scalar's last line break does not belong to it."""
     end = int(event.end_mark.index)
     while end > _start(event) and text[end - 1] in "\r\n ":
