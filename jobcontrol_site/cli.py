@@ -33,23 +33,24 @@ EXIT_BROKEN_PIPE = 141  # and by SIGPIPE
 # What `--help` lists. The texts are the commands' own (a test compares them): asking the commands
 # for them would need a configuration, which a person who asks for help may not have yet.
 SITE_COMMANDS = {
-    "install": "make the database's tables, or bring them up to date",
-    "uninstall": "drop all tables, with every build in them",
-    "web": "serve the pages",
-    "worker": "run the worker processes that build jobs",
+    "install": "Make the database's tables, or bring them up to date.",
+    "uninstall": "Drop all tables, with every build in them.",
+    "web": "Serve the pages.",
+    "worker": "Run the worker processes that build jobs.",
 }
 COMMANDS = {
-    "sync_jobs": "read the configuration file into the registry of jobs",
-    "check_jobs": "check the configuration file and every job's function",
-    "dump_config": "print the configuration as it is understood, secrets masked",
-    "list_jobs": "list the jobs and where they stand",
-    "show_job": "show one job",
-    "list_builds": "list builds, of one job or of all, newest first",
-    "get_build": "show one build",
-    "build_log": "print the log of a build",
-    "build_job": "build a job, here or in a worker",
-    "delete_build": "delete builds, each after its job's cleanup",
-    "prune_logs": "delete old log messages",
+    "sync_jobs": "Read the configuration file and bring the jobs in the database up to date with it.",
+    "check_jobs": "Check the configuration file, the function of each job and the folders of "
+    "python_path.",
+    "dump_config": "Print the configuration file as Jinja expanded it, with every secret masked.",
+    "list_jobs": "List the jobs and where they stand.",
+    "show_job": "Show one job.",
+    "list_builds": "List builds, of one job or of all, newest first.",
+    "get_build": "Show one build.",
+    "build_log": "Print the log of a build.",
+    "build_job": "Build a job, here or in a worker.",
+    "delete_build": "Delete builds, each after its job's cleanup.",
+    "prune_logs": "Delete old log messages.",
 }
 _ANSWERING = {*COMMANDS, "uninstall"}  # those that have --format
 

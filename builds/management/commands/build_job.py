@@ -32,7 +32,7 @@ POLL_SECONDS = 0.5
 class Command(RegistryCommand):
     """Build a job here, or hand it to a worker. Exit code 1 says that the build failed."""
 
-    help = "build a job, here or in a worker"
+    help = "Build a job, here or in a worker."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the job and how to build it."""

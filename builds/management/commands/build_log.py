@@ -25,7 +25,7 @@ _BATCH = 1_000  # lines read at a time
 class Command(BaseCommand):
     """Print a build's log, filtered, and follow it while the build goes on."""
 
-    help = "print the log of a build"
+    help = "Print the log of a build."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the build's number and the filters."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from builds import services
+from builds.deletion import delete_build
 from builds.models import Build, Deletion
 from jobcontrol.exceptions import JobControlException
 from jobcontrol_site.commands import EXIT_WRONG
@@ -18,7 +18,7 @@ from jobcontrol_site.registry_commands import RegistryCommand
 class Command(RegistryCommand):
     """Delete builds, each after its job's cleanup function; one that fails keeps its build."""
 
-    help = "delete builds, each after its job's cleanup"
+    help = "Delete builds, each after its job's cleanup."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the builds' numbers."""
@@ -40,7 +40,7 @@ class Command(RegistryCommand):
     def _delete(self, build: Build, *, cleanup: bool) -> dict[str, Any]:
         row = {"id": build.pk, "job_id": build.job_id, "deleted": False, "outcome": None}
         try:
-            deletion = services.delete_build(build=build, cleanup=cleanup)
+            deletion = delete_build(build=build, cleanup=cleanup)
         except JobControlException as error:
             self.warn(str(error))
             return row

@@ -23,7 +23,7 @@ from jobcontrol_site.lookup import find_build
 class Command(BaseCommand):
     """Show a build: how it stands, what it used and what came of it."""
 
-    help = "show one build"
+    help = "Show one build."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the build's number."""

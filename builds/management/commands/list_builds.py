@@ -22,7 +22,7 @@ DEFAULT_LIMIT = 100
 class Command(BaseCommand):
     """List builds by the manual's filters."""
 
-    help = "list builds, of one job or of all, newest first"
+    help = "List builds, of one job or of all, newest first."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the filters; each `--flag` has its `--no-flag`."""

@@ -17,7 +17,7 @@ from jobs.models import Job
 class Command(RegistryCommand):
     """List the jobs in the order of the file."""
 
-    help = "list the jobs and where they stand"
+    help = "List the jobs and where they stand."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the filters."""

@@ -15,7 +15,7 @@ from jobcontrol_site.lookup import find_build, find_job
 class Command(BaseCommand):
     """Delete old log messages: by the default policy, or as the options say."""
 
-    help = "delete old log messages"
+    help = "Delete old log messages."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add what to delete."""

@@ -18,7 +18,7 @@ from jobs.models import Job
 class Command(RegistryCommand):
     """Show a job: where it stands, its call and its neighbours."""
 
-    help = "show one job"
+    help = "Show one job."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the job's id."""

@@ -17,7 +17,7 @@ from jobcontrol_site.commands import Command as BaseCommand
 class Command(BaseCommand):
     """Drop every table that `install` made. Other tables of the database are left alone."""
 
-    help = "drop all tables, with every build in them"
+    help = "Drop all tables, with every build in them."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the answer to the question."""
