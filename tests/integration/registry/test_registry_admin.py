@@ -188,6 +188,18 @@ def test_pages_take_a_bounded_number_of_queries(admin_client, site_user):
     assert max(few) < 20
 
 
+def test_lists_leave_the_large_texts_out(admin_client, site_user):
+    sync(job("a", notes="n" * 1000))
+    for name in (LIST, "admin:jobs_configrevision_changelist"):
+        with CaptureQueriesContext(connection) as captured:
+            assert admin_client.get(reverse(name)).status_code == 200
+        rows = [query["sql"] for query in captured if "COUNT" not in query["sql"]]
+        selects = [sql for sql in rows if 'FROM "jobs_' in sql]
+        assert selects
+        for sql in selects:
+            assert not re.search(r'SELECT .*"(config_text|docs|sources)".* FROM', sql), sql
+
+
 def test_nothing_can_be_written_by_the_admin(admin_client, site_user):
     sync(job("a"))
     change = reverse("admin:jobs_job_change", args=["a"])
