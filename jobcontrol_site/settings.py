@@ -217,8 +217,9 @@ USE_I18N = True
 USE_TZ = True
 
 STATIC_URL = "static/"
-STATIC_ROOT = JOBCONTROL_STATE / "staticfiles"
-# Static files are served from the apps themselves: no collectstatic step for a small site.
+# Static files are served from the apps themselves: no collectstatic step. A site that serves them
+# by its web server names a folder here and runs collectstatic.
+STATIC_ROOT = env.str("STATIC_ROOT", default="") or None
 WHITENOISE_USE_FINDERS = True
 
 X_FRAME_OPTIONS = "DENY"
