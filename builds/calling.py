@@ -7,13 +7,12 @@ import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any
 
-from jobs.redaction import Redactor
-
 from builds import retvals
 from builds.models import BuildDependency
 from jobcontrol.exceptions import InvalidRequest, RetvalError
 from jobcontrol.utils import import_object
 from jobs import tags
+from jobs.redaction import Redactor
 
 
 def load_inputs(build_id: int) -> dict[str, tuple[int, bytes | None]]:
@@ -21,7 +20,10 @@ def load_inputs(build_id: int) -> dict[str, tuple[int, bytes | None]]:
     rows = BuildDependency.objects.filter(build_id=build_id).values_list(
         "job_id", "dep_build_number", "dep_build__payload__retval"
     )
-    return {job_id: (number, sealed) for job_id, number, sealed in rows}
+    return {
+        job_id: (number, None if sealed is None else bytes(sealed))
+        for job_id, number, sealed in rows
+    }
 
 
 def arguments(
@@ -91,5 +93,5 @@ async def _wait_for(value: Awaitable[Any]) -> Any:
     return await value
 
 
-async def _collect(values: AsyncGenerator[Any, None]) -> list[Any]:
+async def _collect(values: AsyncGenerator[Any, Any]) -> list[Any]:
     return [value async for value in values]

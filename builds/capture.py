@@ -26,14 +26,10 @@ class _Installed:
 
     originals: tuple[TextIO, TextIO] | None = None
     handler: CaptureHandler | None = None
-    # Threads that an earlier build left behind: what they say is not this build's.
-    strangers: frozenset[int] = frozenset()
 
 
 def current_buffer() -> LogBuffer | None:
     """Return the log buffer of the build that the calling code belongs to."""
-    if threading.get_ident() in _Installed.strangers:
-        return None
     session = sessions.current()
     return None if session is None else session.logs
 
@@ -44,8 +40,8 @@ class OutputCapture(io.TextIOBase):
     Without a current build (a thread left behind by one) text goes to the real stream.
     """
 
-    encoding = "utf-8"  # type: ignore[assignment]
-    errors = "replace"  # type: ignore[assignment]
+    encoding = "utf-8"
+    errors = "replace"
 
     def __init__(self, name: str, level: int, original: TextIO) -> None:
         self._name = name
@@ -131,12 +127,9 @@ def installed(buffer: LogBuffer) -> Iterator[None]:
     err = OutputCapture("stderr", logging.WARNING, originals[1])
     handler = CaptureHandler(current_buffer)
     _Installed.originals, _Installed.handler = originals, handler
-    _Installed.strangers = frozenset(
-        thread.ident for thread in threading.enumerate() if thread.ident is not None
-    ) - {threading.get_ident()}
     _capture_logging(handler)
     threading.excepthook = _log_thread_exception
-    sys.stdout, sys.stderr = out, err  # type: ignore[assignment]
+    sys.stdout, sys.stderr = out, err
     try:
         yield
     finally:
@@ -145,7 +138,6 @@ def installed(buffer: LogBuffer) -> Iterator[None]:
         sys.stdout, sys.stderr = originals
         logging.root.removeHandler(handler)
         _Installed.originals = _Installed.handler = None
-        _Installed.strangers = frozenset()
 
 
 def _log_thread_exception(hook: threading.ExceptHookArgs) -> None:

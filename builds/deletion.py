@@ -19,7 +19,7 @@ from jobcontrol.utils.text import clean_text
 from jobs import registry
 
 if TYPE_CHECKING:
-    from django.contrib.auth.models import AbstractBaseUser
+    from django.contrib.auth.models import User
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ Outcome = Deletion.Outcome
 
 
 def delete_build(
-    *, build: Build, requested_by: AbstractBaseUser | None = None, cleanup: bool = True
+    *, build: Build, requested_by: User | None = None, cleanup: bool = True
 ) -> Deletion:
     """Delete a build with all its records and return what became of it.
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from django.db import DatabaseError, InterfaceError, connections
+from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone, translation
 
@@ -208,12 +208,11 @@ def _discard(connection: BaseDatabaseWrapper) -> None:
     # A wrapper in a broken transaction refuses a plain close(); a new one is made when needed.
     del connections[connection.alias]
     if raw is not None:
-        with suppress(DatabaseError, InterfaceError, *_driver_errors(connection)):
+        try:
             raw.close()
-
-
-def _driver_errors(connection: BaseDatabaseWrapper) -> tuple[type[BaseException], ...]:
-    return (connection.Database.Error,)
+        except Exception:
+            # Each driver has errors of its own; the connection is not used again anyway.
+            logger.debug("a job's connection did not close cleanly", exc_info=True)
 
 
 # In this order; undone in the reverse one, so that streams come back before logging uses them.

@@ -13,12 +13,12 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
-
-from jobs.redaction import Redactor
 
 from jobcontrol.utils import TracebackInfo
 from jobcontrol.utils.text import clean_json, clean_text
+from jobs.redaction import Redactor
 
 MAX_WAITING = 20_000  # records in memory per build
 MAX_WAITING_CHARS = 32 * 1024 * 1024
@@ -74,14 +74,14 @@ class LogBuffer:
 
     def take(self, limit: int) -> list[LogEntry]:
         """Remove and return the oldest records, at most `limit`."""
-        taken = self._marker()
+        taken: list[LogEntry] = []
         while self._entries and len(taken) < limit:
             taken.append(self._entries.popleft())
         self._chars -= sum(len(entry.message) for entry in taken)
         if taken:
             with self._room:
                 self._room.notify_all()
-        return taken
+        return taken + self._marker()
 
     def give_back(self, entries: list[LogEntry]) -> None:
         """Put records back in front after a write that failed."""
@@ -177,12 +177,18 @@ def row_values(entry: LogEntry, redactor: Redactor) -> dict[str, Any]:
     return {
         "created": _time(entry.created),
         "level": min(max(int(entry.level), 0), 32_767),
-        "logger": clean_text(redactor.redact(entry.logger), 200),
+        "logger": _label(entry.logger, 200, redactor),
         "message": clean_text(redactor.redact(entry.message), MAX_MESSAGE_CHARS),
-        "place": clean_text(redactor.redact(entry.place), 300),
-        "origin": clean_text(redactor.redact(entry.origin), 200),
+        "place": _label(entry.place, 300, redactor),
+        "origin": _label(entry.origin, 200, redactor),
         "exception": exception,
     }
+
+
+@lru_cache(maxsize=2_000)
+def _label(text: str, limit: int, redactor: Redactor) -> str:
+    """Mask and clean a text that the records of a build share; masking each would cost most."""
+    return clean_text(redactor.redact(text), limit)
 
 
 def _is_own(name: str) -> bool:

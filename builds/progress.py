@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from operator import index
 from typing import Any
 
-from jobs.redaction import Redactor
-
 from builds.models import Build, BuildProgress
 from jobcontrol.utils import ProgressReport
 from jobcontrol.utils.text import clean_text
+from jobs.redaction import Redactor
 
 MAX_NODES = 10_000  # paths per build; later ones are dropped, with a marker in the log
 MAX_NAME_CHARS = 500
@@ -111,7 +110,7 @@ def progress_tree(build: Build) -> ProgressReport:
 
 def _path(group_name: Sequence[object]) -> Path:
     if isinstance(group_name, tuple) and all(type(part) is str for part in group_name):
-        path: Path = group_name  # type: ignore[assignment]
+        path: Path = group_name
     elif isinstance(group_name, tuple | list):
         path = tuple(str(part) for part in group_name)
     else:

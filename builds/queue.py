@@ -24,7 +24,7 @@ WORK = "builds.tasks.work"
 _RETRY_SECONDS = 1.0
 
 
-class DatabaseBroker(ORM):  # type: ignore[misc]
+class DatabaseBroker(ORM):
     """django-q2's database broker, for messages that need not survive.
 
     A message is deleted when it is taken. The original hides it for `retry` seconds and deletes
@@ -42,7 +42,7 @@ class DatabaseBroker(ORM):  # type: ignore[misc]
             taken = self._take()
         except (DatabaseError, InterfaceError):
             logger.warning("the database does not answer; waiting for it", exc_info=True)
-            connections[Conf.ORM].close()
+            connections[str(Conf.ORM)].close()
             sleep(_RETRY_SECONDS)
             return None
         if not taken:

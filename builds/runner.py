@@ -16,7 +16,6 @@ from time import monotonic, sleep
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError
-from jobs.redaction import Redactor
 
 from builds import calling, capture, context, isolation, retvals, services, sessions, tracebacks
 from builds.models import Build
@@ -28,6 +27,7 @@ from jobcontrol.exceptions import BuildStateError, LeaseLost, SerializationError
 from jobcontrol.utils import import_object
 from jobcontrol.utils.text import clean_text
 from jobs import registry
+from jobs.redaction import Redactor
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from django.db.models import Max, Subquery
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from builds import logs, progress, queue
+from builds import bulk, logs, progress, queue
 from builds.models import Build, BuildDependency, BuildPayload, BuildProgress, LogMessage
 from builds.status import pinned_builds
 from builds.workers import WorkerIdentity
@@ -30,7 +30,7 @@ from jobcontrol.exceptions import (
 from jobs.models import ConfigRevision, Job, JobDependency
 
 if TYPE_CHECKING:
-    from django.contrib.auth.models import AbstractBaseUser
+    from django.contrib.auth.models import User
 
     from builds.sessions import BuildSession
 
@@ -57,7 +57,7 @@ class Outcome:
 # --- Asking for builds ----------------------------------------------------------------------------
 
 
-def create_build(*, job: Job, trigger: str, requested_by: AbstractBaseUser | None = None) -> Build:
+def create_build(*, job: Job, trigger: str, requested_by: User | None = None) -> Build:
     """Record a build with its inputs pinned, not yet asked to run (CREATED).
 
     Raises InvalidRequest for a retired job or a pin that can't be used, MissingDependencies
@@ -88,7 +88,7 @@ def create_build(*, job: Job, trigger: str, requested_by: AbstractBaseUser | Non
 
 
 def request_build(
-    *, job: Job, trigger: str, requested_by: AbstractBaseUser | None = None, arm: bool = False
+    *, job: Job, trigger: str, requested_by: User | None = None, arm: bool = False
 ) -> Build:
     """Record a build that a worker is to run (QUEUED), and wake one when this is committed.
 
@@ -282,11 +282,10 @@ def store_observations(
     *, session: BuildSession, entries: list[logs.LogEntry], nodes: list[progress.Node]
 ) -> None:
     """Insert log records and update progress rows, redacted."""
-    if entries:
-        LogMessage.objects.bulk_create(
-            LogMessage(build_id=session.build_id, **logs.row_values(entry, session.redactor))
-            for entry in entries
-        )
+    bulk.insert_log_rows(
+        {"build_id": session.build_id, **logs.row_values(entry, session.redactor)}
+        for entry in entries
+    )
     if nodes:
         store_progress(build_id=session.build_id, rows=_progress_rows(session, nodes))
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass, field
 
-from jobs.redaction import Redactor
-
 from builds.logs import LogBuffer
 from builds.progress import ProgressBuffer
 from jobcontrol import globals as context_state
+from jobs.redaction import Redactor
 
 
 @dataclass(eq=False)

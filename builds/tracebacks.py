@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
-
-from jobs.redaction import Redactor
+from typing import Any, cast
 
 from jobcontrol.utils import TracebackInfo
 from jobcontrol.utils.text import clean_json
+from jobs.redaction import Redactor
 
 MAX_TEXT = 64 * 1024  # characters of one message or note
 
@@ -23,8 +22,7 @@ def capture(error: BaseException, redactor: Redactor) -> dict[str, Any]:
     The runner's own frames (and asyncio's, around a coroutine) are left out at the start.
     """
     info = TracebackInfo.from_exception(error, skip_frame=_is_runner_frame, redact=redactor.redact)
-    cleaned: dict[str, Any] = clean_json(info.to_json(), text_limit=MAX_TEXT)
-    return cleaned
+    return cast("dict[str, Any]", clean_json(info.to_json(), text_limit=MAX_TEXT))
 
 
 def _is_runner_frame(filename: str) -> bool:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from jobs.specs import JobSpec
-from jobs.tags import Retval, Secret
-
 from jobcontrol.exceptions import NotFound
 from jobs import config, rendering
+from jobs.specs import JobSpec
+from jobs.tags import Retval, Secret
 
 __all__ = ["BuildConfig", "JobControlConfig", "Readable", "Retval", "Secret"]
 
@@ -87,7 +87,8 @@ class JobControlConfig:
     @staticmethod
     def preprocess_config(s: str) -> str:
         """Return the text as Jinja expands it."""
-        return rendering.render_text(s)
+        source = rendering.source_of_text("<text>", s)
+        return rendering.render(source, folder=None, environ=os.environ).expanded
 
     @property
     def storage(self) -> str | None:

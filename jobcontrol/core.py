@@ -10,8 +10,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from jobs.redaction import Redactor
-
 from builds import deletion, progress, retention, runner, services, sessions
 from builds.capture import current_buffer
 from builds.logs import CaptureHandler
@@ -25,6 +23,7 @@ from jobcontrol.exceptions import NotFound, NotInBuild
 from jobcontrol.utils import ProgressReport, TracebackInfo
 from jobs import registry, tags
 from jobs.models import Job, JobDependency
+from jobs.redaction import Redactor
 
 __all__ = [
     "BuildInfo",

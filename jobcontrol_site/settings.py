@@ -14,9 +14,9 @@ from typing import Any
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
-from jobs.config import SiteSections, load_site_sections
 
 from jobcontrol.exceptions import JobControlException
+from jobs.config import SiteSections, load_site_sections
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]", "::1")
@@ -71,7 +71,7 @@ def _database(url: str) -> dict[str, Any]:
         url = f"sqlite:///{Path(JOBCONTROL_CONFIG).parent / 'jobcontrol.sqlite3'}"
     try:
         database: dict[str, Any] = dict(env.db_url_config(url))
-    except (ValueError, KeyError, environ.ImproperlyConfigured) as error:
+    except (ValueError, KeyError, ImproperlyConfigured) as error:
         scheme = url.partition(":")[0]
         raise ImproperlyConfigured(
             f"the database URL ({scheme}:…) can't be understood. "
@@ -217,8 +217,9 @@ USE_I18N = True
 USE_TZ = True
 
 STATIC_URL = "static/"
-STATIC_ROOT = JOBCONTROL_STATE / "staticfiles"
-# Static files are served from the apps themselves: no collectstatic step for a small site.
+# Static files are served from the apps themselves: no collectstatic step. A site that serves them
+# by its web server names a folder here and runs collectstatic.
+STATIC_ROOT = env.str("STATIC_ROOT", default="") or None
 WHITENOISE_USE_FINDERS = True
 
 X_FRAME_OPTIONS = "DENY"

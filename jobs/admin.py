@@ -23,6 +23,12 @@ else:
     JobAdminBase = RevisionAdminBase = admin.ModelAdmin
 
 
+def is_list(request: HttpRequest) -> bool:
+    """Tell whether a list of rows is asked for, and not the page of one."""
+    match = request.resolver_match
+    return match is not None and (match.url_name or "").endswith("_changelist")
+
+
 class ReadOnlyMixin:
     """Refuses every write in the admin: the configuration file is the only source."""
 
@@ -119,6 +125,12 @@ class JobAdmin(ReadOnlyMixin, JobAdminBase):
         ("Registry", {"fields": ["position", "synced_at"]}),
     ]
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Job]:
+        """Leave the large texts out of the list."""
+        found = super().get_queryset(request)
+        # Not `config`: the pins in it decide whether a job is outdated.
+        return found.defer("config_text", "docs", "notes") if is_list(request) else found
+
     @admin.display(description="title", ordering="title")
     def label(self, job: Job) -> str:
         """The title, or the id where there is none."""
@@ -161,8 +173,7 @@ class JobAdmin(ReadOnlyMixin, JobAdminBase):
     @admin.display(description="call that will run")
     def call(self, job: Job) -> SafeString:
         """The call as Python code."""
-        config = tags.decode(job.config)
-        code = call_code_of(config) if isinstance(config, dict) else ""
+        code = call_code_of(job.function, tags.decode(job.config))
         return SafeString(render_to_string("jobs/_code.html", {"code": code}))
 
     @admin.display(description="YAML")
@@ -202,8 +213,9 @@ class ConfigRevisionAdmin(ReadOnlyMixin, RevisionAdminBase):
     ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ConfigRevision]:
-        """Leave the texts out of the list."""
-        return super().get_queryset(request)
+        """Leave the large texts out of the list."""
+        found = super().get_queryset(request)
+        return found.defer("sources") if is_list(request) else found
 
     @admin.display(description="changes")
     def summary(self, revision: ConfigRevision) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings
-from django.db import DEFAULT_DB_ALIAS, connection
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection
 from django.db.models.signals import post_migrate
 
 from jobcontrol.exceptions import JobControlException
@@ -34,7 +34,7 @@ class JobsConfig(AppConfig):
 
         try:
             report = sync()
-        except JobControlException as error:
+        except (JobControlException, DatabaseError) as error:
             for line in str(error).splitlines():
                 sys.stderr.write(f"jobcontrol: {line}\n")
             return

@@ -329,7 +329,7 @@ def path_clashes(python_path: Sequence[str]) -> list[str]:
 
 
 def _modules_in(folder: str) -> set[str]:
-    names = set()
+    names: set[str] = set()
     try:
         entries = list(os.scandir(folder))
     except OSError:

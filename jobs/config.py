@@ -27,10 +27,26 @@ from jobs.specs import JobSpec
 from jobs.tags import to_yaml
 
 __all__ = [
-    "MAX_BYTES", "MAX_DEPTH", "MAX_NODES", "ConfigError", "Configuration", "JobSpec", "Problem",
-    "SiteSections", "Source", "WorkerSection", "all_secrets", "fingerprint", "load_file",
-    "load_object", "load_site_sections", "load_text",
-]  # fmt: skip
+    "MAX_BYTES",
+    "MAX_DEPTH",
+    "MAX_NODES",
+    "MAX_PROBLEMS",
+    "ConfigError",
+    "Configuration",
+    "JobSpec",
+    "Problem",
+    "SiteSections",
+    "Source",
+    "WorkerSection",
+    "all_secrets",
+    "fingerprint",
+    "load_file",
+    "load_object",
+    "load_site_sections",
+    "load_text",
+]
+
+MAX_PROBLEMS = 1000  # told one by one; of more, only their number
 
 FileStamp = tuple[str, int, int, int]
 
@@ -122,8 +138,8 @@ def load_site_sections(
     findings = [*document.findings, *reader.problems]
     return replace(
         sections,
-        problems=tuple(locator.problem(finding, redactor) for finding in findings),
-        warnings=tuple(locator.problem(finding, redactor) for finding in reader.warnings),
+        problems=_in_order(findings, locator, redactor),
+        warnings=_in_order(reader.warnings, locator, redactor),
     )
 
 
@@ -189,6 +205,9 @@ def _interpret(document: Document, locator: Locator, base: str | Path | None) ->
 def _in_order(findings: list[Finding], locator: Locator, redactor: Redactor) -> tuple[Problem, ...]:
     """Return the problems in the order of their lines, those without a line last."""
     ordered = sorted(findings, key=lambda finding: finding.line or 10**9)
+    if len(ordered) > MAX_PROBLEMS:
+        more = len(ordered) - MAX_PROBLEMS
+        ordered[MAX_PROBLEMS:] = [Finding("more", f"and {more:,} more like these")]
     return tuple(locator.problem(finding, redactor) for finding in ordered)
 
 

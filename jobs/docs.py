@@ -27,7 +27,7 @@ _SAFE_SCHEMES = frozenset({"", "http", "https", "mailto", "ftp"})
 
 
 def call_code(
-    *, function: str, args: Sequence[object] = (), kwargs: Mapping[str, object] | None = None
+    *, function: str, args: Sequence[object] = (), kwargs: Mapping[Any, object] | None = None
 ) -> str:
     """Return the call of a job as Python code: the import, then the call with its values.
 
@@ -38,7 +38,7 @@ def call_code(
     values = [_code(value, 1) for value in args]
     odd = {}
     for name, value in (kwargs or {}).items():
-        if name.isidentifier() and not keyword.iskeyword(name):
+        if isinstance(name, str) and name.isidentifier() and not keyword.iskeyword(name):
             values.append(f"{name}={_code(value, 1)}")
         else:
             odd[name] = value
@@ -50,10 +50,10 @@ def call_code(
     return clean_text(f"{start}\n\n{one_line}", MAX_CALL)
 
 
-def call_code_of(config: Mapping[str, Any]) -> str:
-    """Return the call of a job from its decoded configuration block."""
+def call_code_of(function: str, config: Mapping[str, Any]) -> str:
+    """Return the call of a job from its function and its decoded configuration block."""
     return call_code(
-        function=str(config.get("function") or ""),
+        function=function,
         args=config.get("args") or (),
         kwargs=config.get("kwargs") or {},
     )

@@ -7,9 +7,10 @@ sections that hold nothing but secrets every scalar is masked, whatever its leng
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import yaml
-from yaml.cyaml import CParser
+from yaml._yaml import CParser
 
 from jobs.redaction import MASK, Redactor
 
@@ -18,21 +19,20 @@ _SECRET_PLACES = {"secret": None, "webapp": "SECRET_KEY"}
 _OPENING = (yaml.MappingStartEvent, yaml.SequenceStartEvent)
 _CLOSING = (yaml.MappingEndEvent, yaml.SequenceEndEvent)
 
-Span = tuple[int, int]
-
 
 def masked_text(expanded: str, redactor: Redactor) -> str:
     """Return `expanded` (YAML that was loaded before, so it is right) without its secrets."""
     parts, position = [], 0
-    for start, end in _secret_spans(expanded):
-        parts += [expanded[position:start], MASK]
+    for start, end, anchor in _secret_scalars(expanded):
+        # An anchor stays, because an alias may stand elsewhere.
+        parts += [expanded[position:start], f"&{anchor} {MASK}" if anchor else MASK]
         position = end
     parts.append(expanded[position:])
     return redactor.redact("".join(parts))
 
 
-def _secret_spans(text: str) -> Iterator[Span]:
-    """Yield where the scalars stand that must not be shown."""
+def _secret_scalars(text: str) -> Iterator[tuple[int, int, str | None]]:
+    """Yield where the scalars stand that must not be shown, and their anchors."""
     path: list[str | None] = []  # the key that is open on each level, None before a key was read
     is_mapping: list[bool] = []
     parser = CParser(text)
@@ -48,8 +48,8 @@ def _secret_spans(text: str) -> Iterator[Span]:
             if is_mapping[-1] and path[-1] is None:
                 path[-1] = getattr(event, "value", "")
                 continue
-            if isinstance(event, yaml.ScalarEvent) and _is_secret(path):
-                yield _span(text, event)
+            if isinstance(event, yaml.ScalarEvent) and event.value and _is_secret(path):
+                yield _start(event), _end(text, event), event.anchor
             _close_value(path, is_mapping)
 
 
@@ -66,9 +66,13 @@ def _is_secret(path: list[str | None]) -> bool:
     return within is None or (len(path) > 1 and path[1] == within)
 
 
-def _span(text: str, event: yaml.ScalarEvent) -> Span:
-    start, end = event.start_mark.index, event.end_mark.index
-    # A block scalar ends where the next line begins; its last line break is kept.
-    while end > start and text[end - 1] in "\r\n ":
+def _start(event: Any) -> int:
+    return int(event.start_mark.index)
+
+
+def _end(text: str, event: Any) -> int:
+    """Return where the scalar ends: a block scalar's last line break does not belong to it."""
+    end = int(event.end_mark.index)
+    while end > _start(event) and text[end - 1] in "\r\n ":
         end -= 1
-    return start, max(end, start)
+    return end

@@ -15,6 +15,7 @@ Graph = Mapping[str, Sequence[str]]
 
 # Far more cycles than this can hide in a small graph; whoever sees these mends the file first.
 MAX_CYCLES = 100
+MAX_NAMES = 50
 
 
 class CycleError(JobControlException):
@@ -26,8 +27,11 @@ class CycleError(JobControlException):
 
 
 def format_cycle(cycle: Sequence[str]) -> str:
-    """Return `a → b → a`."""
-    return " → ".join([*cycle, cycle[0]])
+    """Return `a → b → a`; of a very long cycle only the beginning and its length."""
+    shown = list(cycle[:MAX_NAMES])
+    if len(cycle) > MAX_NAMES:
+        shown.append(f"… ({len(cycle) - MAX_NAMES:,} more)")
+    return " → ".join([*shown, cycle[0]])
 
 
 def find_cycles(graph: Graph) -> list[list[str]]:

@@ -91,7 +91,14 @@ class Interpreter:
         job = _id_of(block)
         name = job if job is not None else f"number {index + 1}"
         for key in block:
-            if key not in BLOCK_KEYS:
+            if not isinstance(key, str) or key.startswith("!"):
+                message = (
+                    f"a job's key must be text that does not begin with '!', not {quoted(key)}"
+                )
+                self.problems.append(
+                    Finding("key", message, self.document.line(block, key), None, name)
+                )
+            elif key not in BLOCK_KEYS:
                 hint = _nearest_key(str(key))
                 message = f"unknown key, kept for the job's own use{hint}"
                 line = self.document.line(block, key)

@@ -20,6 +20,7 @@ class Locator:
 
     def __init__(self, path: str, rendered: Rendered | None) -> None:
         self.path = path
+        self._excerpts: dict[int, str] = {}
         self.rendered = rendered
         self.expanded = rendered is not None and rendered.expanded != rendered.sources[0].text
 
@@ -67,7 +68,15 @@ class Locator:
     def _excerpt(self, number: int | None, text: str, redactor: Redactor) -> str:
         if number is None or number in self._secret_lines:
             return ""
+        if number not in self._excerpts:  # thousands of findings can stand in one long line
+            self._excerpts[number] = self._shorten(text, redactor)
+        return self._excerpts[number]
+
+    def _shorten(self, text: str, redactor: Redactor) -> str:
         shown = _URL_PASSWORD.sub(rf"\g<1>{MASK}\g<2>", redactor.redact(text)).strip()
+        shown = "".join(
+            char if char.isprintable() else "\ufffd" for char in shown[: EXCERPT_LENGTH + 1]
+        )
         return shown if len(shown) <= EXCERPT_LENGTH else f"{shown[:EXCERPT_LENGTH]}…"
 
     @cached_property

@@ -17,5 +17,5 @@ class RegistryMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Follow the file, then answer; a broken file never fails a request."""
-        registry.ensure_current()
+        registry.ensure_current(recheck_problems=True)
         return self.get_response(request)

@@ -30,6 +30,8 @@ MAX_TEXT = 1_000_000
 # Any number, the same in all our processes: who holds this PostgreSQL lock may write the registry.
 LOCK_KEY = 0x6A6F6273
 
+NO_DOCS = {"signature": "", "docstring": ""}
+
 _COMPARED = (
     "title", "notes", "function", "config_text", "config_hash", "tags", "tag_text", "protected",
     "priority", "position", "retired",
@@ -283,17 +285,34 @@ def _write_jobs(wanted: _Wanted, difference: _Difference, now: datetime) -> None
     )
 
 
-def record_checks(found: Mapping[str, FunctionCheck], redactor: Redactor) -> dict[str, str]:
-    """Record what was found about the jobs' functions; return the problems by job id."""
+def record_checks(
+    found: Mapping[str, FunctionCheck], redactor: Redactor, *, unreached: Iterable[str] = ()
+) -> dict[str, str]:
+    """Record what was found about the jobs' functions; return the problems by job id.
+
+    The `unreached` (for which the time was over) keep what was known of them; where nothing was,
+    they get empty docs, so that not every new process tries again.
+    """
     wanted = {job_id: _check_columns(check, redactor) for job_id, check in found.items()}
+    unknown = Job.objects.active().filter(docs={}).values_list("pk", flat=True)
+    late = set(unreached)
+    if late:
+        wanted |= {job_id: ("", NO_DOCS) for job_id in unknown if job_id in late}
     if _differing(wanted):
         with _only_writer():
-            jobs = [
-                Job(pk=job_id, problem=wanted[job_id][0], docs=wanted[job_id][1])
-                for job_id in _differing(wanted)
-            ]
-            Job.objects.bulk_update(jobs, ["problem", "docs"], batch_size=CHUNK)
+            _write_checks(wanted, _differing(wanted))
     return {job_id: problem for job_id, (problem, _) in wanted.items() if problem}
+
+
+def _write_checks(wanted: Mapping[str, tuple[str, dict[str, Any]]], job_ids: list[str]) -> None:
+    """Write what was found; jobs of one function share a statement."""
+    by_content: dict[str, list[str]] = {}
+    for job_id in job_ids:
+        by_content.setdefault(json.dumps(wanted[job_id], sort_keys=True), []).append(job_id)
+    for alike in by_content.values():
+        problem, docs = wanted[alike[0]]
+        for chunk in _chunks(alike):
+            Job.objects.filter(pk__in=chunk).update(problem=problem, docs=docs)
 
 
 def _check_columns(check: FunctionCheck, redactor: Redactor) -> tuple[str, dict[str, Any]]:

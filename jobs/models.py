@@ -64,7 +64,8 @@ class MirrorQuerySet(models.QuerySet[_M]):
 
     def _raw_delete(self, using: str | None) -> int:
         _refuse_unless_syncing()
-        return super()._raw_delete(using)  # type: ignore[misc, no-any-return]
+        deleted: int = super()._raw_delete(using)
+        return deleted
 
 
 class MirrorModel(models.Model):

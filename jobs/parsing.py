@@ -8,7 +8,7 @@ types are those of PyYAML's safe loader; of all other tags only `!retval` and `!
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import yaml
 from yaml._yaml import CParser
@@ -227,11 +227,11 @@ class _Builder:
         starts = (yaml.SequenceStartEvent, yaml.MappingStartEvent)
         ends = (yaml.SequenceEndEvent, yaml.MappingEndEvent)
         while depth:
-            event = self.parser.get_event()
-            if isinstance(event, starts):
+            event = cast("Any", self.parser.get_event())
+            if type(event) in starts:
                 depth += 1
                 self._check_depth(depth + 1, event.start_mark.line + 1)
-            elif isinstance(event, ends):
+            elif type(event) in ends:
                 depth -= 1
         self._add(None, 0, self.stack[0].line)
 

@@ -26,8 +26,8 @@ from jobs.secrets import redactor_of
 
 logger = logging.getLogger(__name__)
 
-# A request that notices a new file waits for the checks no longer than this; what was not reached
-# is checked by the next `sync_jobs`.
+# A request that notices a new file waits for the checks no longer than this (seconds); what was
+# not reached stays unmarked until the next `sync_jobs` or `migrate`.
 REQUEST_CHECK_SECONDS = 10.0
 # A file written this shortly before it was read may have been written again in the same tick of
 # the file system's clock: it is read once more.
@@ -131,16 +131,21 @@ def _check(
         fresh=fresh,
         total_seconds=checks.TOTAL_SECONDS if fresh else REQUEST_CHECK_SECONDS,
     )
-    return mirror.record_checks(found, redactor)
+    unreached = [spec.id for spec in specs if spec.id not in found]
+    return mirror.record_checks(found, redactor, unreached=unreached)
 
 
-def ensure_current() -> None:
+def ensure_current(*, recheck_problems: bool = False) -> None:
     """Follow this process's configuration file: one `stat` per file when nothing changed.
 
     The first call in a process reads the file and syncs; later ones do so only when the file (or
     an include) changed. Never raises: what is wrong with the file is in `problems()`, and a
     database that can't be written is logged and tried again at the next call. Safe from threads;
     while one thread reads a changed file, the others go on with what was known.
+
+    Functions are looked at only for jobs that this changed or that nobody looked at before. With
+    `recheck_problems` (for processes that live long) the first call looks again at marked jobs:
+    the modules may have been mended.
     """
     if not _process.lock.acquire(blocking=_process.configuration is None):
         return
@@ -148,21 +153,22 @@ def ensure_current() -> None:
         if not _process.is_pinned and _process.seen != _fingerprint():
             _reload()
         if _process.configuration is not None and not _process.is_synced:
-            _sync_changes(_process.configuration)
+            _sync_changes(_process.configuration, recheck_problems=recheck_problems)
     finally:
         _process.lock.release()
 
 
-def _sync_changes(configuration: Configuration) -> None:
+def _sync_changes(configuration: Configuration, *, recheck_problems: bool) -> None:
     """Sync without looking again at functions that are known to be good."""
     redactor = redactor_of(configuration)
     try:
         written = mirror.write(configuration, redactor)
-        unchecked = set(written.changes.written)
+        wanted = set(written.changes.written)
         if not _process.has_checked:
-            unchecked |= set(written.problems) | set(written.unchecked)
+            wanted |= set(written.unchecked)
+            wanted |= set(written.problems) if recheck_problems else set()
         _process.is_synced = _process.has_checked = True
-        _check(configuration, redactor, only=unchecked)
+        _check(configuration, redactor, only=wanted)
     except AnyDatabaseError as error:
         _process.is_synced = False
         logger.warning("the jobs can't be synced now, the next request tries again: %s", error)
@@ -199,21 +205,24 @@ def _reload() -> None:
 def _load() -> Configuration:
     """Read the file of the settings and make it this process's configuration."""
     with _process.lock:
-        started = time.time_ns()
+        started, before = time.time_ns(), fingerprint([str(settings.JOBCONTROL_CONFIG)])
         try:
             configuration = load_file(str(settings.JOBCONTROL_CONFIG))
         except ConfigError as error:
             _process.error = error
-            _process.seen = _settled_fingerprint(started)
+            _process.seen = _settled_fingerprint(started, before)
             raise
         _adopt(configuration)
-        _process.seen = _settled_fingerprint(started)
+        _process.is_pinned = False
+        _process.seen = _settled_fingerprint(started, before)
         return configuration
 
 
-def _settled_fingerprint(started: int) -> Fingerprint | None:
-    """Return the fingerprint to compare with later; None when the file may still be changing."""
+def _settled_fingerprint(started: int, before: Fingerprint) -> Fingerprint | None:
+    """Return the fingerprint to compare with later; None when the file may have changed since."""
     seen = _fingerprint()
+    if tuple(seen[:1]) != tuple(before):
+        return None  # replaced while it was read
     times = [entry[1] for entry in seen if isinstance(entry, tuple) and isinstance(entry[1], int)]
     now = time.time_ns()
     is_fresh = any(started - _TICK_NANOSECONDS <= changed <= now for changed in times)

@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from jinja2 import nodes
+from jinja2.compiler import CodeGenerator, Frame
 from jinja2.sandbox import SandboxedEnvironment
 
 from jobs.problems import EXCERPT_LENGTH, ConfigError, Problem, nearest, quoted
 
 MAX_BYTES = 16 * 1024 * 1024  # of each source, and (as characters) of the expanded text
 MAX_SOURCES = 1000
+MAX_CALLS = 1_000_000  # of macros and functions; each job made by a macro is one
 _MARKERS = ("{{", "{%", "{#")
 
 
@@ -124,17 +127,37 @@ class EnvironmentVariables(Mapping[str, str]):
         return "<environment variables>"
 
 
+class _CodeGenerator(CodeGenerator):
+    def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:  # noqa: N802 - Jinja's name
+        self.write("environment.join((")
+        for operand in node.nodes:
+            self.visit(operand, frame)
+            self.write(", ")
+        self.write("))")
+
+
 class _Environment(SandboxedEnvironment):
-    # Repetition and powers are how one line of a template makes gigabytes.
-    intercepted_binops = frozenset(["*", "**"])
+    """Bounds what a few lines of a template can blow up to gigabytes or hours."""
+
+    code_generator_class = _CodeGenerator
+    intercepted_binops = frozenset(["*", "**", "+"])
+    calls = 0
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        self.calls += 1
+        if self.calls > MAX_CALLS:
+            raise OverflowError(f"more than {MAX_CALLS:,} calls of macros and functions")
+        return super().call(*args, **kwargs)
+
+    def join(self, operands: tuple[Any, ...]) -> str:
+        """Join the operands of `~`."""
+        texts = [str(operand) for operand in operands]
+        if sum(map(len, texts)) > MAX_BYTES:
+            raise OverflowError("the result of '~' is too big")
+        return "".join(texts)
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        too_big = (
-            _repeated_size(left, right) > MAX_BYTES
-            if operator == "*"
-            else isinstance(left, int) and isinstance(right, int) and abs(right) > 1000
-        )
-        if too_big:
+        if _is_too_big(operator, left, right):
             raise OverflowError(f"the result of {operator!r} is too big")
         return super().call_binop(context, operator, left, right)
 
@@ -152,6 +175,15 @@ class _Environment(SandboxedEnvironment):
             f"or give a default: env.get({name!r}, 'default')"
         )
         return self.undefined(hint, obj=obj, name=str(name))
+
+
+def _is_too_big(operator: str, left: Any, right: Any) -> bool:
+    if operator == "**":
+        return isinstance(left, int) and isinstance(right, int) and abs(right) > 1000
+    if operator == "+":
+        sized = isinstance(left, str | list | tuple) and isinstance(right, str | list | tuple)
+        return sized and len(left) + len(right) > MAX_BYTES
+    return _repeated_size(left, right) > MAX_BYTES
 
 
 def _repeated_size(left: Any, right: Any) -> int:

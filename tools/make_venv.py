@@ -10,10 +10,20 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import importlib.util
+import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+if sys.version_info < (3, 11):  # noqa: UP036 - run by whatever python3 is
+    sys.stderr.write(
+        f"JobControl needs Python 3.11 or newer, and {sys.executable} is "
+        f"{sys.version.split()[0]}. Name another one: make PYTHON=python3.12 …\n"
+    )
+    sys.exit(2)
+
+import tomllib
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
@@ -62,8 +72,11 @@ def stamp(lock: str) -> Path:
 def digest(lock: str) -> str:
     """Return what the stamp of `lock` must hold: it changes with all that is installed."""
     state = hashlib.sha256(str(ROOT).encode())
-    for path in (ROOT / "requirements" / f"{lock}.txt", ROOT / "pyproject.toml"):
-        state.update(path.read_bytes())
+    state.update((ROOT / "requirements" / f"{lock}.txt").read_bytes())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    # The rest of that file is for tools, and no reason to install anything again.
+    parts = [project["build-system"], project["project"], project["tool"]["setuptools"]]
+    state.update(json.dumps(parts, sort_keys=True).encode())
     return state.hexdigest()
 
 
@@ -109,11 +122,6 @@ def main() -> int:
     """Make .venv and return the exit code."""
     lock = sys.argv[1] if len(sys.argv) > 1 else "dev"
     try:
-        if sys.version_info < (3, 11):  # noqa: UP036 - run by whatever python3 is
-            raise CannotMakeError(
-                f"JobControl needs Python 3.11 or newer, and {sys.executable} is "
-                f"{sys.version.split()[0]}. Name another one: make PYTHON=python3.12 …"
-            )
         if lock not in COVERED_BY:
             raise CannotMakeError(f"no lock {lock!r}: it must be one of {', '.join(COVERED_BY)}")
         ensure(lock)

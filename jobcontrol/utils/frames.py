@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import linecache
-import os
+import os.path
 import stat
 import time
 from collections import deque
@@ -26,10 +26,10 @@ CONTEXT_LINES = 5
 """Lines of source shown before and after the one that ran."""
 
 _READ_AHEAD = 16 * 1024
-"""Characters of a text that are searched for secrets, of which at most MAX_REPR are shown."""
+"""Characters that are read, at least, to show MAX_REPR of them: masking makes them fewer."""
 
 _UNSAFE_TAIL = 8 * 1024
-"""Characters at a cut that may hold the beginning of a secret."""
+"""Characters read beyond these: a secret up to this long is whole, where it begins before."""
 
 _HIDDEN = frozenset({"__builtins__", "__loader__", "__spec__", "__cached__"})
 
@@ -99,24 +99,30 @@ class Scribe:
     def text(self, text: str, limit: int) -> str:
         """Return `text` redacted, storable and trimmed to `limit` characters."""
         text = plain(text)
-        ahead = max(_READ_AHEAD, 2 * limit) + _UNSAFE_TAIL
+        ahead = _ahead(limit)
         return self._shown(text[:ahead], limit, cut=len(text) > ahead)
 
-    def value(self, value: object) -> str:
-        """Return the representation of `value`, redacted and trimmed to MAX_REPR characters."""
+    def value(self, value: object, limit: int = MAX_REPR) -> str:
+        """Return the representation of `value`, redacted and trimmed to `limit` characters."""
         if self._room <= 0 or time.monotonic() > self._until:
             return "[not shown: the values of this traceback are too large or too slow]"
-        text, cut = bounded_repr(value, _READ_AHEAD + _UNSAFE_TAIL)
-        shown = self._shown(text, MAX_REPR, cut=cut)
+        text, cut = bounded_repr(value, _ahead(limit))
+        shown = self._shown(text, limit, cut=cut)
         self._room -= len(shown)
         return shown
 
     def _shown(self, text: str, limit: int, *, cut: bool) -> str:
         shown = self._redact(clean_text(text))
         if cut:
-            # What was a whole secret further on may stand here in part, and unmasked.
-            shown = shown[: max(len(shown) - _UNSAFE_TAIL, 0)] + "..."
+            # At the cut the beginning of a secret may stand unmasked. What a shorter piece of the
+            # text shows as well was masked here as a whole, or not at all.
+            shorter = self._redact(clean_text(text[:-_UNSAFE_TAIL]))
+            shown = os.path.commonprefix([shown, shorter]) + "..."  # noqa: RUF071 - characters
         return clean_text(trim_string(shown, limit))
+
+
+def _ahead(limit: int) -> int:
+    return max(_READ_AHEAD, 2 * limit) + _UNSAFE_TAIL
 
 
 def frames_of(
@@ -169,7 +175,7 @@ def _frame(frame: FrameType, lineno: int, scribe: Scribe) -> FrameInfo:
         for number, line in enumerate(shown, start)
     ]
     return FrameInfo(
-        filename=scribe.text(filename, MAX_LINE),
+        filename=scribe.text(filename, MAX_LINE) or "<unknown>",
         lineno=lineno,
         name=scribe.text(frame.f_code.co_qualname, MAX_LINE),
         line=dict(context).get(lineno, "").strip(),

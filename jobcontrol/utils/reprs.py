@@ -13,7 +13,7 @@ import dataclasses
 import types
 from collections.abc import Callable, Iterable
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from jobcontrol.utils.text import MAX_INTEGER_BITS, plain, trim_string
 
@@ -53,6 +53,11 @@ def short_repr(obj: object, maxlen: int = 50) -> str:
 # The class's own metaclass is not asked: it may override any name.
 _qualname_of = type.__dict__["__qualname__"].__get__
 _module_of = type.__dict__["__module__"].__get__
+
+
+def class_attribute(kind: type, name: str) -> object:
+    """Return what instances of a class have under `name`, as the interpreter finds it."""
+    return type.__getattribute__(kind, name)
 
 
 def class_name(kind: type) -> str:
@@ -161,13 +166,13 @@ _Write = Callable[[_Writer, Any], None]
 
 def _writer_for(value: object) -> _Write:
     """The writer that says what the `__repr__` of this value's class would say."""
-    own = type(value).__repr__
+    own = class_attribute(type(value), "__repr__")
     if isinstance(own, types.FunctionType):
         if own.__code__ is _DATACLASS_CODE:
             return _dataclass
         if own.__code__ is _NAMEDTUPLE_CODE:
             return _namedtuple
-    return _WRITERS.get(own, _by_itself)
+    return _WRITERS.get(cast("Callable[..., str]", own), _by_itself)
 
 
 def _by_itself(writer: _Writer, value: object) -> None:

@@ -20,9 +20,6 @@ logger = logging.getLogger(__name__)
 
 Group: TypeAlias = "tuple[str, ...] | None"
 
-_failed_once: set[str] = set()
-"""Ids of the jobs that `job_failing_once` failed in this process."""
-
 
 def job_simple_echo(*args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return the arguments it got, as `(args, kwargs)`."""
@@ -118,21 +115,13 @@ def job_with_tracer_log() -> None:
 
 
 def job_failing_once() -> str:
-    """Fail the first time a job runs it, succeed from then on, with the job's id.
+    """Fail unless the job has a finished build already; then return the job's id.
 
-    What it remembers is in this process: another worker process (or one forked before) fails once
-    more. A test that needs it to have forgotten calls `forget_failures`.
+    So the first build fails and a second one succeeds, whichever worker runs it.
     """
-    job_id = str(execution_context.job_id)
-    if job_id not in _failed_once:
-        _failed_once.add(job_id)
+    if not any(True for _ in current_job.iter_builds(finished=True, limit=1)):
         raise RuntimeError("Simulating failure")
-    return job_id
-
-
-def forget_failures() -> None:
-    """Let `job_failing_once` fail again in this process."""
-    _failed_once.clear()
+    return str(execution_context.job_id)
 
 
 def job_echo_config(*args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -143,7 +132,7 @@ def job_echo_config(*args: Any, **kwargs: Any) -> dict[str, Any]:
         "kwargs": kwargs,
         "build_id": current_build.id,
         "job_id": current_job.id,
-        "dependencies": config["dependencies"],
+        "dependencies": config.get("dependencies", []),
         "config": config,
     }
 

@@ -21,7 +21,7 @@ from jobcontrol.utils.frames import (
     frames_of,
     no_redaction,
 )
-from jobcontrol.utils.reprs import class_module, class_name, type_name
+from jobcontrol.utils.reprs import class_attribute, class_module, class_name, type_name
 from jobcontrol.utils.text import JSON
 from jobcontrol.utils.traceback_format import format_plain, format_terminal
 
@@ -221,7 +221,7 @@ class _Reader:
         info = TracebackInfo(
             type=self.scribe.text(class_name(kind), MAX_LINE),
             module=self.scribe.text(class_module(kind), MAX_LINE),
-            message=self.scribe.text(_message(exc), MAX_MESSAGE),
+            message=self._message(exc),
             notes=self._notes(exc),
             frames=frames_of(_traceback(exc), self.scribe, self.skip_frame),
         )
@@ -244,6 +244,22 @@ class _Reader:
         if left_out > 0:
             info.omitted = f"[{left_out} more exceptions in this group]"
 
+    def _message(self, exc: BaseException) -> str:
+        try:
+            own = class_attribute(type(exc), "__str__")
+            arguments: tuple[object, ...] = _args_of(exc)
+            if own is SyntaxError.__str__:
+                # Its text repeats the place, which stands in the details.
+                return self.scribe.text(str(_syntax_attribute(exc, "msg")), MAX_MESSAGE)
+            if own is KeyError.__str__ and len(arguments) == 1:
+                return self.scribe.value(arguments[0], MAX_MESSAGE)
+            if len(arguments) > 1 and (own is BaseException.__str__ or own is KeyError.__str__):
+                # As str() does, but not further than it will be shown.
+                return self.scribe.value(arguments, MAX_MESSAGE)
+            return self.scribe.text(str(exc), MAX_MESSAGE)
+        except BaseException as error:  # noqa: BLE001 - its own methods raise what they like
+            return f"<its text can't be had: {type_name(type(error))}>"
+
     def _notes(self, exc: BaseException) -> list[str]:
         try:
             notes = object.__getattribute__(exc, "__notes__")
@@ -257,6 +273,7 @@ class _Reader:
 _cause_of = BaseException.__dict__["__cause__"].__get__
 _context_of = BaseException.__dict__["__context__"].__get__
 _suppress_of = BaseException.__dict__["__suppress_context__"].__get__
+_args_of = BaseException.__dict__["args"].__get__
 _members_of = BaseExceptionGroup.__dict__["exceptions"].__get__
 _traceback_of = BaseException.__dict__["__traceback__"].__get__
 
@@ -277,20 +294,14 @@ def _traceback(exc: BaseException) -> TracebackType | None:
     return cast("TracebackType | None", _traceback_of(exc))
 
 
-def _message(exc: BaseException) -> str:
-    try:
-        if issubclass(type(exc), SyntaxError):
-            # Its text repeats the place, which stands in the details.
-            return str(SyntaxError.__dict__["msg"].__get__(exc))
-        return str(exc)
-    except BaseException as error:  # noqa: BLE001 - its own methods raise what they like
-        return f"<its text can't be had: {type_name(type(error))}>"
+def _syntax_attribute(exc: BaseException, name: str) -> object:
+    return SyntaxError.__dict__[name].__get__(exc)
 
 
 def _syntax_place(exc: BaseException) -> list[str]:
     """File, line and column of a syntax error, as far as they are what they should be."""
     filename, lineno, offset, text = (
-        SyntaxError.__dict__[name].__get__(exc) for name in ("filename", "lineno", "offset", "text")
+        _syntax_attribute(exc, name) for name in ("filename", "lineno", "offset", "text")
     )
     if type(lineno) is not int:
         return []

@@ -28,7 +28,7 @@ class Command(BaseCommand):
 
     help = "Start workers that run builds, and the supervisor that watches over them."
 
-    def add_arguments(self, parser: ArgumentParser) -> None:  # type: ignore[override]
+    def add_arguments(self, parser: ArgumentParser) -> None:
         """Take no argument of django-q2's: the queue is one."""
 
     def run(self, **_options: Any) -> None:
@@ -46,7 +46,9 @@ class Command(BaseCommand):
         _on_signals(stop)
         cluster.start()
         logger.info("%s workers are ready (stop with Ctrl-C)", settings.WORKERS)
-        Supervisor(stop, cluster.sentinel.is_alive).run()
+        sentinel = cluster.sentinel
+        assert sentinel is not None
+        Supervisor(stop, sentinel.is_alive).run()
         if not stop.is_set():
             sys.exit("jobcontrol: the cluster ended by itself; see the lines above.")
         logger.info("stopping: running builds are let end (a second signal ends them)")

@@ -6,6 +6,7 @@ import textwrap
 import pytest
 
 from jobs import checks, registry
+from jobs.models import ConfigRevision, Job, JobDependency, registry_writes
 
 
 @pytest.fixture(autouse=True)
@@ -15,6 +16,22 @@ def new_process(monkeypatch):
     registry.forget()
     yield
     registry.forget()
+
+
+@pytest.fixture(autouse=True)
+def empty_registry(request):
+    """`migrate` synced the suite's own file into the test database: begin with nothing."""
+    if request.node.get_closest_marker("django_db"):
+        request.getfixturevalue("transactional_db" if is_transactional(request) else "db")
+        with registry_writes():
+            for model in (JobDependency, Job, ConfigRevision):
+                model.objects.all().delete()
+
+
+def is_transactional(request):
+    return any(
+        marker.kwargs.get("transaction") for marker in request.node.iter_markers("django_db")
+    )
 
 
 class ConfigFile:

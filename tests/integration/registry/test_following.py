@@ -170,7 +170,7 @@ def test_only_new_changed_and_marked_jobs_are_looked_at_when_following(config_fi
     assert no_checks == [["a"], ["b"]]
 
 
-def test_a_new_process_looks_again_at_marked_jobs_and_at_no_others(config_file, tmp_path):
+def test_a_process_that_lives_long_looks_again_at_marked_jobs(config_file, tmp_path, monkeypatch):
     config_file.write("""
         jobs:
           - {id: bad, function: "comes_soon:f"}
@@ -179,7 +179,6 @@ def test_a_new_process_looks_again_at_marked_jobs_and_at_no_others(config_file, 
     registry.ensure_current()
     assert Job.objects.get(pk="bad").problem
     (tmp_path / "comes_soon.py").write_text("def f(): pass")
-    registry.forget()
     asked = []
     original = checks.check_functions
 
@@ -187,13 +186,61 @@ def test_a_new_process_looks_again_at_marked_jobs_and_at_no_others(config_file, 
         asked.extend(spec.id for spec in specs)
         return original(specs, **options)
 
-    checks.check_functions = check_functions
-    try:
-        registry.ensure_current()
-    finally:
-        checks.check_functions = original
+    monkeypatch.setattr(checks, "check_functions", check_functions)
+    registry.forget()
+    registry.ensure_current()
+    assert asked == [], "a command that lives for a moment takes the registry as it is"
+    registry.forget()
+    registry.ensure_current(recheck_problems=True)
+    registry.ensure_current(recheck_problems=True)
     assert asked == ["bad"]
     assert Job.objects.get(pk="bad").problem == ""
+
+
+def test_what_could_not_be_looked_at_in_time_is_not_tried_by_each_new_process(
+    config_file, no_checks
+):
+    config_file.write(ONE)
+    registry.ensure_current()
+    registry.forget()
+    registry.ensure_current()
+    assert no_checks == [["a"]]
+    assert Job.objects.get().problem == ""
+
+
+def test_a_mark_stays_when_the_time_is_over(config_file, monkeypatch):
+    config_file.write('jobs: [{id: bad, function: "never_comes:f"}]')
+    registry.sync()
+    monkeypatch.setattr(checks, "check_functions", lambda specs, **options: {})
+    registry.forget()
+    registry.ensure_current(recheck_problems=True)
+    assert "never_comes" in Job.objects.get().problem
+
+
+def test_a_file_replaced_while_it_was_read_is_read_again(config_file, monkeypatch, no_checks):
+    config_file.write(ONE)
+    original = registry.load_file
+
+    def load_file(path, **options):
+        configuration = original(path, **options)
+        if len(configuration.jobs) == 1:
+            config_file.write(TWO)
+        return configuration
+
+    monkeypatch.setattr(registry, "load_file", load_file)
+    registry.ensure_current()
+    assert ids() == ["a"]
+    registry.ensure_current()
+    assert ids() == ["a", "b"]
+
+
+def test_an_explicit_sync_of_the_file_follows_it_from_then_on(config_file, no_checks):
+    registry.use(load_object({"jobs": []}))
+    config_file.write(ONE)
+    registry.sync()
+    config_file.write(TWO)
+    registry.ensure_current()
+    assert ids() == ["a", "b"]
 
 
 def test_a_handed_over_configuration_is_kept(config_file, no_checks):

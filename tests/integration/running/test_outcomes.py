@@ -182,3 +182,9 @@ def test_an_old_key_still_opens_values(settings):
         retval_of(build)
     settings.SECRET_KEY_FALLBACKS = [old]
     assert retval_of(build) == "text"
+
+
+def test_the_failing_job_of_the_testing_module_fails_exactly_once():
+    function = "jobcontrol.utils.testing:job_failing_once"
+    states = [build_function(function).status for _ in range(3)]
+    assert states == ["FAILED", "SUCCESSFUL", "SUCCESSFUL"]

@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
-from jobs.config import load_object
 
 from jobs import checks
+from jobs.config import load_object
 
 GOOD = '''
     """A module."""

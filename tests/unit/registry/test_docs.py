@@ -4,9 +4,9 @@ import ast
 import datetime
 
 import pytest
-from jobs.tags import Retval, Secret, Text
 
 from jobs.docs import call_code, call_code_of, rst_to_html
+from jobs.tags import Retval, Secret, Text
 
 
 def test_a_short_call_stands_on_one_line():
@@ -39,7 +39,8 @@ def test_references_stand_by_name_and_never_by_value():
     [
         float("nan"), float("-inf"), b"\x00", {1, 2}, set(), (1,), (), {}, {"a": {"b": [1]}},
         {1: 2},
-        datetime.date(2020, 1, 2), datetime.datetime(2020, 1, 2, 3), 10**5000, "\x00\ud800", "it's",
+        datetime.date(2020, 1, 2), datetime.datetime(2020, 1, 2, 3), [10**5000],
+        "\x00\ud800", "it's",
         [["x" * 100]], {"k" * 50: "v" * 50}, ("t" * 100,),
     ],
 )  # fmt: skip
@@ -53,13 +54,18 @@ def test_names_that_are_no_identifiers_can_be_called_too():
     assert "from m import A\n\nA.method()" in call_code(function="m:A.method")
 
 
+def test_a_name_that_holds_a_secret_can_be_shown():
+    code = call_code(function="m:f", kwargs={Text(("x-", Secret("db"))): 1})
+    assert code.endswith("f(**{'x-' + Secret('db'): 1})")
+
+
 def test_a_huge_call_is_cut():
     assert len(call_code(function="m:f", args=["x" * 1_000_000])) <= 100_000
 
 
 def test_a_block_of_the_file_needs_neither_args_nor_kwargs():
-    assert call_code_of({"id": "a", "function": "m:f"}).endswith("\n\nf()")
-    assert call_code_of({"function": "m:f", "args": None, "kwargs": None}).endswith("\n\nf()")
+    assert call_code_of("m:f", {"id": "a"}).endswith("\n\nf()")
+    assert call_code_of("m:f", {"args": None, "kwargs": None}).endswith("\n\nf()")
 
 
 def test_notes_are_rendered_as_restructured_text():

@@ -17,6 +17,10 @@ from jobcontrol.utils.depgraph import DepLoop, DepResolutionError, resolve_deps
             [(3, "D"), (2, "C"), (1, "B"), (0, "A")],
         ),
         (
+            {"A": ["D", "B"], "B": ["C"], "C": ["E"], "D": ["E"], "E": []},
+            [(3, "E"), (2, "C"), (1, "D"), (1, "B"), (0, "A")],
+        ),
+        (
             {"A": ["C", "B"], "B": ["C", "C"], "C": [], "unrelated": ["A"]},
             [(2, "C"), (1, "B"), (0, "A")],
         ),

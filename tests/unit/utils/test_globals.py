@@ -219,11 +219,13 @@ def test_threads_see_the_context_of_the_process_and_not_that_of_another_thread(p
     job_globals.set_process_context(process_wide)
     try:
         in_thread(lambda: seen.append(execution_context.job_id))
+        in_thread(lambda: seen.append(job_globals.get() is process_wide))
+        in_thread(lambda: seen.append(execution_context == process_wide))
         assert execution_context.job_id == "crawl"
     finally:
         job_globals.set_process_context(None)
     in_thread(lambda: seen.append(repr(execution_context)))
-    assert seen == ["worker's", "<unbound execution_context>"]
+    assert seen == ["worker's", True, True, "<unbound execution_context>"]
 
 
 def test_asynchronous_tasks_inherit_and_keep_their_own(pushed):

@@ -122,6 +122,12 @@ def test_absurd_numbers_are_shown_as_given(current, total, percent, human, label
     assert report.progress_label == label
 
 
+def test_a_tree_is_walked_from_the_top_in_order():
+    report = ProgressReport.from_table([("a::b", 1, 2, ""), ("c", 1, 2, ""), ("a::d", 1, 2, "")])
+    walked = [(depth, node.name) for depth, node in report.walk()]
+    assert walked == [(0, None), (1, "a"), (2, "b"), (2, "d"), (1, "c")]
+
+
 def test_the_label_of_a_bar_has_its_name():
     assert ProgressReport("Download", 1, 2).progress_label == "[1/2] Download"
 

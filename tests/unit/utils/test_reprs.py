@@ -65,15 +65,18 @@ class Method:
 
 
 SAMPLES = [
-    None, True, 0, -7, 1.5, 2j, "", "it's", 'both \' and "', "é\n\x00\ud800", b"", b"\x00'", bytearray(b"ab"),
-    [], [1, [2, "x"]], (), (1,), (1, 2), {}, {"a": [1], 2: {}}, set(), {1}, frozenset(), frozenset({2}),
-    Words([1]), Names(), Names({1}), Loud([1]), array.array("i", [1, 2]), array.array("u", "ab"),
-    array.array("d"), collections.OrderedDict(), collections.deque(), collections.deque([1, 2]),
-    collections.deque([1], maxlen=3), collections.defaultdict(list, {1: [2]}), collections.Counter(),
-    {"a": 1}.keys(), {"a": 1}.values(), types.MappingProxyType({"a": 1}), types.SimpleNamespace(a=1),
-    types.SimpleNamespace(), ValueError("x", 1), KeyError(), Point("a", 2), Point3(1), Masked("hunter2"),
-    Pair(1, "b"), Method().method, [].append, int, len, range(3), ..., NotImplemented, object,
-]  # fmt: skip
+    *(None, True, 0, -7, 1.5, 2j, ..., NotImplemented),
+    *("", "it's", "both ' and \"", "é\n\x00\ud800", b"", b"\x00'", bytearray(b"ab")),
+    *([], [1, [2, "x"]], (), (1,), (1, 2), {}, {"a": [1], 2: {}}),
+    *(set(), {1}, frozenset(), frozenset({2}), Words([1]), Names(), Names({1}), Loud([1])),
+    *(array.array("i", [1, 2]), array.array("u", "ab"), array.array("d")),
+    *(collections.OrderedDict(), collections.deque(), collections.deque([1, 2])),
+    *(collections.deque([1], maxlen=3), collections.defaultdict(list, {1: [2]})),
+    *(collections.Counter(), collections.Counter("a"), {"a": 1}.keys(), {"a": 1}.values()),
+    *(types.MappingProxyType({"a": 1}), types.SimpleNamespace(a=1), types.SimpleNamespace()),
+    *(ValueError("x", 1), KeyError(), Point("a", 2), Point3(1), Masked("hunter2"), Pair(1, "b")),
+    *(Method().method, [].append, int, len, range(3), object),
+]
 
 
 @pytest.mark.parametrize("value", SAMPLES, ids=lambda value: type(value).__name__)
@@ -185,7 +188,7 @@ def evil_object():
         (NoText, "NoText: its repr raised TypeError>"),
         (evil_object, "Evil object at 0x"),
         (evil_class, ".Evil'>"),
-        (lambda: evil_class()(), "Evil: its repr raised KeyboardInterrupt>"),
+        (lambda: evil_class()(), ".Evil object at 0x"),
         (EvilRepr, "EvilRepr: its repr raised TypeError>"),
         (lambda: EvilText("text"), "'text'"),
         (lambda: EvilList([1, 2]), "[1, 2]"),

@@ -118,7 +118,8 @@ def test_clean_json_cuts_texts_and_keys():
 
 
 def test_keys_that_clash_when_cleaned_are_all_kept():
-    cleaned = clean_json({"a\x00": 1, "a\ud800": 2, "a\ufffd": 3, None: 4, "null": 5})
+    keys = ["a\x00", "a\ud800", "a\ufffd", None, "null"]
+    cleaned = clean_json(dict(zip(keys, range(1, 6), strict=True)))
     assert cleaned == {
         "a\ufffd": 1,
         "a\ufffd (2)": 2,

@@ -1,0 +1,195 @@
+"""The record when the database, or the lease, is not what it should be."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+
+import pytest
+from django.db import DataError, OperationalError
+
+from builds import recorder, runner, services, supervisor
+from builds.logs import LogBuffer, LogEntry
+from builds.models import Build
+from builds.workers import WorkerIdentity
+from jobcontrol.exceptions import LeaseLost
+from jobs.models import Job
+from tests.support.jobs import build_function, messages, use_config
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ODD = "tests.support.odd_jobs:"
+
+
+def test_observations_that_can_not_be_written_never_fail_a_build(monkeypatch):
+    """Records are dropped with a marker; the outcome stands."""
+    store = services.store_observations
+
+    def refuse(*, session, entries, nodes):
+        if entries or nodes:
+            raise DataError("no")
+        store(session=session, entries=entries, nodes=nodes)
+
+    monkeypatch.setattr(services, "store_observations", refuse)
+    build = build_function(ODD + "log_many", 100)
+    assert build.status == "SUCCESSFUL"
+    assert messages(build) == []
+
+
+def test_a_database_that_comes_back_gets_everything(monkeypatch):
+    store, failures = services.store_observations, iter(range(3))
+
+    def fail_at_first(*, session, entries, nodes):
+        if next(failures, None) is not None:
+            raise OperationalError("gone for a moment")
+        store(session=session, entries=entries, nodes=nodes)
+
+    monkeypatch.setattr(services, "store_observations", fail_at_first)
+    monkeypatch.setattr(runner, "RETRY_SECONDS", 0.01)
+    build = build_function(ODD + "log_many", 100)
+    assert build.status == "SUCCESSFUL"
+    own = [line for line in messages(build) if line.startswith("message")]
+    assert own == [f"message {number}" for number in range(100)]
+
+
+def test_an_outcome_that_is_never_taken_ends_the_worker(monkeypatch, settings):
+    settings.HEARTBEAT_SECONDS, settings.LEASE_SECONDS = 0.1, 0.3
+    monkeypatch.setattr(runner, "RETRY_SECONDS", 0.05)
+
+    def refuse(**_options):
+        raise OperationalError("locked")
+
+    monkeypatch.setattr(services, "finish_build", refuse)
+    with pytest.raises(SystemExit, match="did not take its outcome"):
+        build_function(ODD + "value", 1)
+    assert Build.objects.get().status == "RUNNING"
+
+
+def test_only_the_holder_of_the_token_may_finish(monkeypatch):
+    """A process that lost its lease changes nothing any more."""
+    taken = uuid.uuid4()
+
+    def take_over(build_id):
+        Build.objects.filter(pk=build_id).update(claim_token=taken)
+
+    execute = runner._execute
+
+    def lose_lease(build, session, scribe):
+        outcome = execute(build, session, scribe)
+        take_over(build.pk)
+        return outcome
+
+    monkeypatch.setattr(runner, "_execute", lose_lease)
+    build = build_function(ODD + "value", 1)
+    assert build.status == "RUNNING"
+    assert build.claim_token == taken
+    assert build.payload.retval is None
+
+
+def test_a_final_state_never_changes():
+    build = build_function(ODD + "value", 1)
+    outcome = services.Outcome(status=Build.Status.FAILED)
+    with pytest.raises(LeaseLost):
+        services._close(build.pk, build.claim_token, outcome)
+    assert not services.close_lost_build(build=build, lease_seconds=None)
+    assert not services.beat(build_id=build.pk, token=build.claim_token)
+    build.refresh_from_db()
+    assert build.status == "SUCCESSFUL"
+
+
+def running_build(worker: str) -> Build:
+    use_config("jobs:\n  - id: job\n    function: tests.support.odd_jobs:value\n")
+    services.request_build(job=Job.objects.get(pk="job"), trigger="python")
+    build = services.claim(worker=WorkerIdentity.current())
+    Build.objects.filter(pk=build.pk).update(worker=worker)
+    return build
+
+
+def tick():
+    from threading import Event
+
+    supervisor.Supervisor(Event(), lambda: True).tick()
+
+
+ELSEWHERE = "other-host:0123456789ab:4321:99"
+
+
+def test_a_build_of_another_host_is_closed_when_its_lease_is_over(settings):
+    from datetime import timedelta
+
+    from django.db.models.functions import Now
+
+    build = running_build(ELSEWHERE)
+    tick()
+    build.refresh_from_db()
+    assert build.status == "RUNNING", "its lease is not over"
+    Build.objects.filter(pk=build.pk).update(
+        heartbeat=Now() - timedelta(seconds=settings.LEASE_SECONDS + 1)
+    )
+    tick()
+    build.refresh_from_db()
+    assert (build.status, build.failure_kind) == ("FAILED", "worker_lost")
+    assert "process 4321 on other-host" in build.exception_message
+    assert "last seen 20" in build.exception_message
+    assert messages(build)[-1] == f"Build failed: {build.exception_message}"
+
+
+def test_a_dead_process_of_this_host_is_noticed_before_its_lease_is_over():
+    me = WorkerIdentity.current()
+    build = running_build(f"{me.host}:{me.host_id}:{me.pid}:1")
+    tick()
+    build.refresh_from_db()
+    assert build.failure_kind == "worker_lost"
+
+
+def test_a_heartbeat_between_look_and_close_keeps_the_build(settings):
+    build = running_build(ELSEWHERE)
+    assert not services.close_lost_build(build=build, lease_seconds=settings.LEASE_SECONDS)
+    build.refresh_from_db()
+    assert build.status == "RUNNING"
+
+
+def test_a_broken_line_of_worker_does_not_stop_the_supervisor():
+    build = running_build("no worker at all")
+    tick()
+    build.refresh_from_db()
+    assert build.status == "RUNNING"
+
+
+def test_a_full_buffer_drops_with_a_marker(monkeypatch):
+    monkeypatch.setattr("builds.logs.MAX_WAITING", 10)
+    buffer = LogBuffer()
+    for number in range(25):
+        buffer.add(LogEntry(0.0, logging.INFO, "job", f"line {number}"))
+    taken = buffer.take(100)
+    assert [entry.message for entry in taken[:10]] == [f"line {n}" for n in range(10)]
+    assert len(taken) == 11
+    assert taken[-1].message.startswith("15 log records were dropped")
+    assert taken[-1].level == logging.WARNING
+    assert buffer.take(100) == []
+
+
+def test_wake_ups_are_sent_again_only_when_none_waits(monkeypatch):
+    from datetime import timedelta
+
+    from django.db.models.functions import Now
+    from django_q.models import OrmQ
+
+    use_config("jobs:\n  - id: job\n    function: tests.support.odd_jobs:value\n")
+    job = Job.objects.get(pk="job")
+    for _ in range(5):
+        services.request_build(job=job, trigger="python")
+    OrmQ.objects.all().delete()
+    tick()
+    assert OrmQ.objects.count() == 0, "each build's own wake-up may still be on its way"
+    Build.objects.update(created=Now() - timedelta(seconds=10))
+    tick()
+    sent = OrmQ.objects.count()
+    assert 1 <= sent <= 5
+    tick()
+    assert OrmQ.objects.count() == sent, "nothing piles up"
+
+
+def test_the_recorder_can_be_stopped_and_used_again():
+    recorder.recorder().stop()
+    assert build_function(ODD + "value", 1).status == "SUCCESSFUL"
