@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import quote, unquote
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
@@ -34,6 +35,19 @@ else:
     BuildAdminBase = DeletionAdminBase = admin.ModelAdmin
 
 MAY_BUILD = "builds.add_build"
+
+
+class ListOfOurs(ChangeList):
+    """A list that takes a filter no database can answer for what it is: a mistake."""
+
+    def get_queryset(
+        self, request: HttpRequest, exclude_parameters: list[str | None] | None = None
+    ) -> QuerySet[Any]:
+        """Filter; a NUL in a filter leads back to the whole list, as other odd filters do."""
+        values = (value for found in self.get_filters_params().values() for value in found)
+        if any("\x00" in value for value in values):
+            raise IncorrectLookupParameters
+        return super().get_queryset(request, exclude_parameters)
 
 
 @admin.register(Build)
@@ -80,6 +94,14 @@ class BuildAdmin(ReadOnlyMixin, BuildAdminBase):
     def remarks(self, build: Build) -> SafeString:
         """Why it failed or was skipped."""
         return _partial("builds/_reason.html", reason=reason(build))
+
+    def get_changelist(
+        self,
+        request: HttpRequest,  # noqa: ARG002 - Django's signature
+        **kwargs: Any,  # noqa: ARG002
+    ) -> type[ChangeList]:
+        """Use the list that bears odd filters."""
+        return ListOfOurs
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
         """Allow the links "builds of this job" and "builds that use this one"."""
@@ -151,7 +173,7 @@ class DeletionAdmin(ReadOnlyMixin, DeletionAdminBase):
         return _partial("builds/_traceback.html", links=links) if links else None
 
 
-class JobChangeList(ChangeList):
+class JobChangeList(ListOfOurs):
     """Looks up where the jobs of the shown page stand, all at once."""
 
     statuses: dict[str, JobStatus]
@@ -172,7 +194,7 @@ class BuildableJobAdmin(JobAdmin):
     """Jobs, with where they stand and the means to build them."""
 
     list_display = ["status_badge", "name", "tag_list", "last_build", "remarks"]
-    list_display_links = None  # the name is a link
+    list_display_links = None  # type: ignore[assignment]  # the name is a link
     sortable_by = ()  # the order is that of the file
     change_form_template = "builds/job.html"
     actions = ["build_selected"]

@@ -40,7 +40,8 @@ def job_detail(job: Job, status: JobStatus) -> Json:
     `args` and `kwargs` are as the file has them; values that JSON can't hold, secrets and return
     values of other jobs stand as tagged values (see `jobs.tags`).
     """
-    latest = Build.objects.filter(pk=status.latest_successful_build_id).first()
+    number = status.latest_successful_build_id
+    latest = Build.objects.filter(pk=number).first() if number else None
     users = JobDependency.objects.filter(depends_on=job, job__retired=False)
     return {
         **job_summary(job, status),

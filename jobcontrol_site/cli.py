@@ -39,7 +39,8 @@ SITE_COMMANDS = {
     "worker": "Run the worker processes that build jobs.",
 }
 COMMANDS = {
-    "sync_jobs": "Read the configuration file and bring the jobs in the database up to date with it.",
+    "sync_jobs": "Read the configuration file and bring the jobs in the database up to date "
+    "with it.",
     "check_jobs": "Check the configuration file, the function of each job and the folders of "
     "python_path.",
     "dump_config": "Print the configuration file as Jinja expanded it, with every secret masked.",

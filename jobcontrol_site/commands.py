@@ -86,7 +86,7 @@ class Command(BaseCommand):
     def _fail(self, text: str, error: Exception, *, show_traceback: bool) -> NoReturn:
         if show_traceback:
             raise error
-        if not self._called_from_command_line:
+        if not self._called_from_command_line:  # type: ignore[attr-defined]  # Django's stubs
             raise CommandError(text, returncode=EXIT_WRONG) from error
         for line in text.splitlines():
             self.stderr.write(f"jobcontrol: {line}")

@@ -88,9 +88,7 @@ def first_user(path: Path) -> str:
     if user is None:
         password = kept or secrets.token_urlsafe(12)
         _keep(path, password)
-        users.create_superuser(  # type: ignore[attr-defined]
-            username=USER, email="", password=password
-        )
+        users.create_superuser(username=USER, email="", password=password)
         return password
     if kept and user.check_password(kept):
         return kept

@@ -13,7 +13,7 @@ from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
 THREADS = 8  # requests at a time; pages wait for the database far more than they compute
 
 
-class _Gunicorn(BaseApplication):  # type: ignore[misc] - gunicorn has no types
+class _Gunicorn(BaseApplication):  # type: ignore[misc]  # it has no types
     def __init__(self, options: dict[str, Any]) -> None:
         self._options = options
         super().__init__()

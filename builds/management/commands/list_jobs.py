@@ -28,7 +28,7 @@ class Command(RegistryCommand):
 
     def run(self, **options: Any) -> None:
         """Answer with one row per job."""
-        jobs = list(Job.objects.active().with_tags(options["tag"]))  # type: ignore[attr-defined]
+        jobs = list(Job.objects.active().with_tags(options["tag"]))
         statuses = job_statuses(jobs)
         rows = [job_summary(job, statuses[job.pk]) for job in jobs]
         self.emit(rows, human=lambda rows: self._table(rows, statuses))

@@ -180,7 +180,10 @@ def test_a_new_dependency_makes_it_outdated():
 
 def test_queries_do_not_grow_with_jobs_and_builds(django_assert_num_queries):
     """original #30: 698 queries for 50 jobs"""
-    jobs = [f"  - {{id: j{n}, function: 'm:f', dependencies: [{'' if n == 0 else f'j{n - 1}'}]}}" for n in range(60)]
+    jobs = [
+        f"  - {{id: j{n}, function: 'm:f', dependencies: [{'' if n == 0 else f'j{n - 1}'}]}}"
+        for n in range(60)
+    ]
     use_config("jobs:\n" + "\n".join(jobs))
     for number in range(60):
         for state in ("SUCCESSFUL", "FAILED", "QUEUED"):
@@ -190,7 +193,7 @@ def test_queries_do_not_grow_with_jobs_and_builds(django_assert_num_queries):
         found = job_statuses(every)
     assert len(found) == 60
     assert found["j59"].dependencies == ("j58",)
-    assert found["j59"].stale_reasons == (f"j58 is a dependency now",)
+    assert found["j59"].stale_reasons == ("j58 is a dependency now",)
 
 
 def test_a_job_with_very_many_unfinished_builds_shows_the_newest():
