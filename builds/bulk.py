@@ -63,5 +63,5 @@ def _values(row: dict[str, Any]) -> tuple[Any, ...]:
         row["message"],
         row["place"],
         row["origin"],
-        None if exception is None else json.dumps(exception),
+        None if exception is None else json.dumps(exception, ensure_ascii=False),
     )

@@ -242,9 +242,7 @@ if WORKERS < 1 or HEARTBEAT_SECONDS <= 0 or LEASE_SECONDS < 2 * HEARTBEAT_SECOND
 
 def _redis_url() -> str:
     """Return the broker's URL: from the environment, or an old file's `celery.BROKER_URL`."""
-    broker = str(JOBCONTROL_SITE.celery.get("BROKER_URL") or "")
-    is_redis = broker.startswith(("redis://", "rediss://", "unix://"))
-    return env.str("REDIS_URL", default=broker if is_redis else "")
+    return env.str("REDIS_URL", default="") or JOBCONTROL_SITE.redis_url or ""
 
 
 REDIS_URL = _redis_url()
