@@ -1,0 +1,58 @@
+"""Every change of a build's state: the admin, the API, commands, schedules and workers come here.
+
+`requests` asks for builds, `leases` runs them, `observations` stores what they report,
+`deletions` removes them, `clusters` knows who works.
+"""
+
+from builds.services.clusters import beat_cluster, end_cluster, live_clusters
+from builds.services.deletions import (
+    beat_deletion,
+    begin_deletion,
+    claim_deletion,
+    cleanup_function,
+    close_lost_deletion,
+    finish_deletion,
+    refuse_if_in_use,
+    request_deletion,
+    unfinished_users,
+)
+from builds.services.leases import Outcome, beat, claim, close_lost_build, finish_build
+from builds.services.observations import store_observations, store_progress
+from builds.services.requests import (
+    Request,
+    create_build,
+    latest_successful_builds,
+    queue_build,
+    refuse_unarmed,
+    request_build,
+    why_not_buildable,
+)
+
+__all__ = [
+    "Outcome",
+    "Request",
+    "beat",
+    "beat_cluster",
+    "beat_deletion",
+    "begin_deletion",
+    "claim",
+    "claim_deletion",
+    "cleanup_function",
+    "close_lost_build",
+    "close_lost_deletion",
+    "create_build",
+    "end_cluster",
+    "finish_build",
+    "finish_deletion",
+    "latest_successful_builds",
+    "live_clusters",
+    "queue_build",
+    "refuse_if_in_use",
+    "refuse_unarmed",
+    "request_build",
+    "request_deletion",
+    "store_observations",
+    "store_progress",
+    "unfinished_users",
+    "why_not_buildable",
+]
