@@ -44,10 +44,13 @@ def insert_log_rows(rows: Iterable[dict[str, Any]]) -> None:
 
 def _copy(statement: str, values: Sequence[tuple[Any, ...]]) -> None:
     # Django's cursor has no copy(); psycopg's own cursor is below it, in the same transaction.
-    with connection.wrap_database_errors, connection.cursor() as cursor:
-        with cursor.cursor.copy(statement) as copy:
-            for row in values:
-                copy.write_row(row)
+    with (
+        connection.wrap_database_errors,
+        connection.cursor() as cursor,
+        cursor.cursor.copy(statement) as copy,
+    ):
+        for row in values:
+            copy.write_row(row)
 
 
 def _values(row: dict[str, Any]) -> tuple[Any, ...]:
@@ -60,5 +63,5 @@ def _values(row: dict[str, Any]) -> tuple[Any, ...]:
         row["message"],
         row["place"],
         row["origin"],
-        None if exception is None else json.dumps(exception),
+        None if exception is None else json.dumps(exception, ensure_ascii=False),
     )

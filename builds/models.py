@@ -13,6 +13,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from jobs.fields import JSONTextField
 from jobs.models import ConfigRevision, Job
 
 
@@ -185,11 +186,11 @@ class BuildPayload(models.Model):
     build = models.OneToOneField(
         Build, on_delete=models.CASCADE, primary_key=True, related_name="payload"
     )
-    config = models.JSONField(default=dict, help_text="the job's block when asked for, tagged")
+    config = JSONTextField(default=dict, help_text="the job's block when asked for, tagged")
     config_text = models.TextField(blank=True, help_text="the same as YAML, secrets masked")
     retval = models.BinaryField(null=True, help_text="sealed pickle (see builds.retvals)")
     retval_text = models.TextField(blank=True)
-    traceback = models.JSONField(null=True, help_text="see jobcontrol.utils.tracebacks")
+    traceback = JSONTextField(null=True, help_text="see jobcontrol.utils.tracebacks")
 
     def __str__(self) -> str:
         return f"payload of build #{self.build_id}"
@@ -252,7 +253,7 @@ class LogMessage(models.Model):
     message = models.TextField()
     place = models.CharField(max_length=300, blank=True, help_text="file:line function")
     origin = models.CharField(max_length=200, blank=True, help_text="process id and thread name")
-    exception = models.JSONField(null=True, help_text="see jobcontrol.utils.tracebacks")
+    exception = JSONTextField(null=True, help_text="see jobcontrol.utils.tracebacks")
 
     class Meta:
         ordering = ["id"]
@@ -285,7 +286,7 @@ class Deletion(models.Model):
     outcome = models.CharField(max_length=10, choices=Outcome)
     cleanup_function = models.CharField(max_length=500, blank=True)
     log = models.TextField(blank=True)
-    traceback = models.JSONField(null=True)
+    traceback = JSONTextField(null=True)
 
     class Meta:
         ordering = ["-id"]

@@ -242,9 +242,9 @@ if WORKERS < 1 or HEARTBEAT_SECONDS <= 0 or LEASE_SECONDS < 2 * HEARTBEAT_SECOND
 
 def _redis_url() -> str:
     """Return the broker's URL: from the environment, or an old file's `celery.BROKER_URL`."""
-    broker = str(JOBCONTROL_SITE.celery.get("BROKER_URL") or "")
-    is_redis = broker.startswith(("redis://", "rediss://", "unix://"))
-    return env.str("REDIS_URL", default=broker if is_redis else "")
+    url = env.str("REDIS_URL", default="") or JOBCONTROL_SITE.redis_url or ""
+    # Celery's spelling of a socket; redis-py has another.
+    return url.replace("redis+socket://", "unix://", 1)
 
 
 REDIS_URL = _redis_url()
@@ -274,7 +274,9 @@ Q_CLUSTER: dict[str, Any] = {
     "label": "Queue",
 }
 if REDIS_URL:
-    Q_CLUSTER["redis"] = REDIS_URL
+    # A server that hangs must not hang a page: the build stays QUEUED and is woken for later.
+    _joint = "&" if "?" in REDIS_URL else "?"
+    Q_CLUSTER["redis"] = f"{REDIS_URL}{_joint}socket_connect_timeout=3&socket_timeout=10"
 else:
     Q_CLUSTER["orm"] = "default"
     Q_CLUSTER["broker_class"] = "builds.queue.DatabaseBroker"

@@ -146,17 +146,18 @@ class JobAdmin(ReadOnlyMixin, JobAdminBase):
         """Whether the job stands in the file."""
         return "retired: no longer in the file" if job.retired else "in the file"
 
-    @admin.display(description="problem", empty_value="none")
-    def problem_text(self, job: Job) -> str | None:
+    @admin.display(description="problem")
+    def problem_text(self, job: Job) -> str:
         """Why the job can't run."""
-        return job.problem or None
+        return job.problem or "none"
 
     @admin.display(description="notes")
-    def notes_html(self, job: Job) -> SafeString | None:
+    def notes_html(self, job: Job) -> SafeString | str:
         """The notes of the file, reStructuredText as HTML."""
-        return rst_to_html(job.notes) or None
+        html = rst_to_html(job.notes)
+        return SafeString(render_to_string("jobs/_rst.html", {"html": html})) if html else "none"
 
-    @admin.display(description="function")
+    @admin.display(description="documentation")
     def documentation(self, job: Job) -> SafeString:
         """Signature and docstring of the function."""
         docs = job.docs if isinstance(job.docs, dict) else {}

@@ -13,8 +13,10 @@ from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from django.db import models
+from django.db.models.functions import StrIndex
 
 from jobcontrol.exceptions import ReadOnlyRegistry
+from jobs.fields import JSONTextField
 
 _writing: ContextVar[bool] = ContextVar("jobs_registry_writing", default=False)
 _M = TypeVar("_M", bound=models.Model)
@@ -101,7 +103,9 @@ class JobQuerySet(MirrorQuerySet["Job"]):
         """Jobs that carry every one of `tags`."""
         found = self
         for tag in tags:
-            found = found.filter(tag_text__contains=f"\n{tag}\n")
+            # Not `contains`, which ignores the case of letters on SQLite.
+            place = StrIndex("tag_text", models.Value(f"\n{tag}\n"))
+            found = found.alias(place=place).filter(place__gt=0)
         return found
 
 
@@ -112,12 +116,12 @@ class Job(MirrorModel):
     title = models.TextField(blank=True)
     notes = models.TextField(blank=True, help_text="reStructuredText from the file")
     function = models.CharField(max_length=500)
-    config = models.JSONField(
+    config = JSONTextField(
         default=dict, help_text="the job's block of the file, tagged (see jobs.tags)"
     )
     config_text = models.TextField(blank=True, help_text="the block as YAML, secrets masked")
     config_hash = models.CharField(max_length=64)
-    tags = models.JSONField(default=list)
+    tags = JSONTextField(default=list)
     # Each tag between newlines: SQLite has no containment lookup for JSON.
     tag_text = models.TextField(blank=True, editable=False)
     protected = models.BooleanField(default=False)
@@ -125,7 +129,7 @@ class Job(MirrorModel):
     position = models.PositiveIntegerField(default=0)
     retired = models.BooleanField(default=False)
     problem = models.TextField(blank=True, help_text="why the job can't run, if it can't")
-    docs = models.JSONField(
+    docs = JSONTextField(
         default=dict, blank=True, help_text="{signature, docstring} of the function"
     )
     synced_at = models.DateTimeField()
@@ -171,10 +175,10 @@ class ConfigRevision(MirrorModel):
     hash = models.CharField(max_length=64, help_text="SHA-256 of the expanded text")
     created = models.DateTimeField()
     path = models.TextField(blank=True)
-    sources = models.JSONField(
+    sources = JSONTextField(
         default=list, help_text="[{path, text}]: the file, then its includes; secrets masked"
     )
-    changes = models.JSONField(
+    changes = JSONTextField(
         default=dict, help_text="{added, changed, retired, restored}: lists of job ids"
     )
 

@@ -170,7 +170,8 @@ def _sync_changes(configuration: Configuration, *, recheck_problems: bool) -> No
         _process.is_synced = _process.has_checked = True
         _check(configuration, redactor, only=wanted)
     except AnyDatabaseError as error:
-        _process.is_synced = False
+        # The next call begins anew, with the jobs whose functions nobody looked at yet.
+        _process.is_synced = _process.has_checked = False
         logger.warning("the jobs can't be synced now, the next request tries again: %s", error)
     except InspectionFailed as error:
         logger.warning("%s", error)

@@ -64,7 +64,7 @@ def installed() -> dict[str, metadata.Distribution]:
 
 def describe(distribution: metadata.Distribution) -> Package:
     """Return what we keep of one package."""
-    about = distribution.metadata
+    about: Any = distribution.metadata
     return Package(
         name=canonical(about["Name"]),
         version=distribution.version,

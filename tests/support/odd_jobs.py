@@ -324,7 +324,7 @@ def lock_tables():
 
 def log_badly():
     logger.info("%d items", "many")
-    logger.info("%s %s", "one")
+    logger.info("%s %s", "one")  # noqa: PLE1206 - that is the point
     logger.info("nul \x00 and surrogate \ud800 and é 💥")
     logger.info("object %s", BadRepr())
     logger.log(10**9, "absurd level")

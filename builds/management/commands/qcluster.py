@@ -36,7 +36,7 @@ class Command(BaseCommand):
 
         Builds that were cut off are closed as worker_lost by the next supervisor that looks.
         """
-        registry.ensure_current()
+        registry.ensure_current(recheck_problems=True)
         for problem in registry.problems():
             self.warn(str(problem))
         # The sentinel and its workers must not inherit a connection.

@@ -161,6 +161,23 @@ def test_a_database_that_fails_is_tried_again(config_file, monkeypatch, no_check
     assert ids() == ["a"]
 
 
+def test_checks_that_could_not_be_recorded_are_made_again(config_file, monkeypatch):
+    config_file.write(ONE)
+    original = mirror.record_checks
+    failures = [DatabaseError("locked")]
+
+    def record_checks(*args, **options):
+        if failures:
+            raise failures.pop()
+        return original(*args, **options)
+
+    monkeypatch.setattr(mirror, "record_checks", record_checks)
+    registry.ensure_current()
+    assert Job.objects.get().docs == {}
+    registry.ensure_current()
+    assert Job.objects.get().docs["signature"]
+
+
 def test_only_new_changed_and_marked_jobs_are_looked_at_when_following(config_file, no_checks):
     config_file.write(ONE)
     registry.ensure_current()
