@@ -54,7 +54,7 @@ class ListOfOurs(ChangeList):
 class BuildAdmin(ReadOnlyMixin, BuildAdminBase):
     """All builds, newest first, and everything recorded about each; jobs have the buttons."""
 
-    list_display = ["number", "status_badge", "job_link", "times", "origin", "remarks"]
+    list_display = ["number", "status_badge", "job_link", "times", "origin"]
     list_display_links = ["number"]
     list_filter = ["status", "trigger", "failure_kind"]
     list_select_related = ["job", "requested_by"]
@@ -71,8 +71,8 @@ class BuildAdmin(ReadOnlyMixin, BuildAdminBase):
 
     @admin.display(description="job")
     def job_link(self, build: Build) -> SafeString:
-        """The job, with a link to it."""
-        return _partial("builds/_job_link.html", job=build.job)
+        """The job, with a link to it, and why the build failed or was skipped."""
+        return _partial("builds/_job_of_build.html", job=build.job, reason=reason(build))
 
     @admin.display(description="status")
     def status_badge(self, build: Build) -> SafeString:
@@ -89,11 +89,6 @@ class BuildAdmin(ReadOnlyMixin, BuildAdminBase):
     def origin(self, build: Build) -> SafeString:
         """Who or what asked for it."""
         return _partial("builds/_origin.html", build=build)
-
-    @admin.display(description="remarks")
-    def remarks(self, build: Build) -> SafeString:
-        """Why it failed or was skipped."""
-        return _partial("builds/_reason.html", reason=reason(build))
 
     def get_changelist(
         self,

@@ -61,6 +61,8 @@ class Recorder:
         self._sessions.append(session)
         self._last_beat = monotonic()
         self._ensure_running()
+        # It sleeps without end while there is nothing to watch over.
+        self._wake.set()
 
     def close(self, session: BuildSession) -> None:
         """Stop writing for the session."""

@@ -11,7 +11,9 @@ from functools import lru_cache
 from urllib.parse import quote, quote_plus
 
 ALIGNMENTS = (0, 1, 2)
-_NEST = r"\\{1,8}"  # a backslash, also where repr of JSON of a repr has doubled it
+# Backslashes, then a run of one quote or one other character; or backslashes at the end.
+_PIECES = re.compile(r"""(\\*)('+|"+|[^\\'"])|(\\+)""")
+_NESTING = 8  # backslashes in place of one, as in a repr of JSON of a repr
 _SHORT_ESCAPES = {"\n": "n", "\t": "t", "\r": "r", "\b": "b", "\f": "f", "\v": "v", "\a": "a"}
 _ENTITIES = {"&": "amp", "<": "lt", ">": "gt", '"': "quot", "'": "apos"}
 _URLSAFE = {"+": r"(?:\+|-|%2[bB])", "/": r"(?:/|_|\\{1,8}/|%2[fF])"}
@@ -30,9 +32,10 @@ def spell(text: str, form: str) -> str:
 
 def any_spelling(text: str) -> str:
     """Return a pattern for `text` raw, as repr, JSON, HTML or URL, in any mixture and nesting."""
-    pieces = re.findall(r"\\+|[^\\]", text)
-    first = _spellings_of(pieces[0], True)
-    return first + "".join(_spellings_of(piece, False) for piece in pieces[1:])
+    return "".join(
+        _piece(len(found[1] or found[3] or ""), found[2] or "", found.start() == 0)
+        for found in _PIECES.finditer(text)
+    )
 
 
 def any_base64(text: str, offset: int) -> str:
@@ -47,59 +50,74 @@ def _base64(text: str, offset: int, altchars: bytes = b"+/") -> str:
     return encoded[(offset * 8 + 5) // 6 : (offset + len(data)) * 8 // 6]
 
 
+# The pattern of a piece must match a text in one way only. Two ways would be 2^n ways for n
+# pieces, all of which are tried when the text differs in the end.
 @lru_cache(maxsize=4096)
-def _spellings_of(piece: str, first: bool) -> str:
-    """Return the pattern of one character, or of a run of backslashes."""
-    if piece[0] == "\\":
-        count = len(piece)
-        url = f"(?:%(?:25){{0,3}}5[cC]){{{count}}}"
-        unicode = f"(?:{_NEST}u005[cC]){{{count}}}"
-        entity = f"(?:&(?:amp;){{0,3}}#(?:92|[xX]5[cC]);){{{count}}}"
-        return rf"(?:{unicode}|\\{{{count},{count * 8}}}|{url}|{entity})"
-    if piece.isascii() and piece.isalnum():
-        return piece
-    found = [re.escape(piece), *_escapes(piece), *_url(piece), *_html(piece)]
-    if piece == "\n":
-        found = [r"\r?\n[ \t]{0,64}", rf"{_NEST}r{_NEST}n", "%0[dD]%0[aA]", *found]
-    # Backslashes before the first character may stay: they give nothing away.
-    optional = r"\\{0,8}" if not first and piece.isascii() and piece.isprintable() else ""
-    return f"(?:{optional}{'|'.join(found)})" if not optional else _quoted(optional, found)
+def _piece(backslashes: int, chars: str, first: bool) -> str:
+    """Return the pattern of backslashes and the character (or run of one quote) after them."""
+    if not chars:
+        return _run(backslashes, backslashes * _NESTING)
+    char = chars[0]
+    if char.isascii() and char.isalnum():
+        return (_run(backslashes, backslashes * _NESTING) if backslashes else "") + char
+    plain = "|".join(_plain(char))
+    escaped = "|".join(_escapes(char))
+    if backslashes:
+        # A text has the backslashes and those that escape the character in one run.
+        start = f"{_run(backslashes, (backslashes + 1) * _NESTING)}(?:{escaped}|{plain})"
+    else:
+        # Backslashes before the first character may stay: they give nothing away.
+        optional = not first and char.isascii() and char.isprintable() and char != " "
+        run = f"{_run(1, _NESTING)}?" if optional else ""
+        start = f"(?:{_run(1, _NESTING)}(?:{escaped})|{run}(?:{plain}))"
+    if char not in "'\"":
+        return start
+    again = f"{_run(1, _NESTING)}?(?:{escaped}|{plain})"
+    # YAML and SQL write a quote twice.
+    return f"{start}(?:{again}){{{len(chars) - 1}}}{char}{{0,{len(chars)}}}"
 
 
-def _quoted(optional: str, found: list[str]) -> str:
-    return f"(?:{optional}{found[0]}|{'|'.join(found[1:])})"
+def _run(least: int, most: int) -> str:
+    """Return the pattern of so many backslashes: raw, in a URL or in HTML."""
+    count = f"{{{least},{most}}}"
+    url = f"(?:%(?:25){{0,3}}5[cC]){count}"
+    entities = f"(?:&(?:amp;){{0,3}}#(?:92|[xX]5[cC]);){count}"
+    return rf"(?:\\{count}|{url}|{entities})"
+
+
+def _plain(char: str) -> list[str]:
+    """Return the spellings of a character that need no backslash."""
+    if char == "\n":
+        return [r"\r?\n[ \t]{0,64}", r"(?:%(?:25){0,3}0[dD])?%(?:25){0,3}0[aA]", *_html(char)]
+    percent = "".join(f"%(?:25){{0,3}}{_hex(byte, 2)}" for byte in _utf8(char))
+    plus = [r"\+"] if char == " " else []
+    return [re.escape(char), percent, *plus, *_html(char)]
 
 
 def _escapes(char: str) -> list[str]:
-    """Return the backslash escapes of Python, JSON and YAML."""
+    """Return the escapes of Python, JSON and YAML, without the backslashes they begin with."""
     code = ord(char)
-    found = [f"{_NEST}U{_hex(code, 8)}"]
+    nest = _run(1, _NESTING)
+    found = [f"U{_hex(code, 8)}"]
     if code < 0x10000:
-        found.append(f"{_NEST}u{_hex(code, 4)}")
+        found.append(f"u{_hex(code, 4)}")
     else:
         high, low = divmod(code - 0x10000, 0x400)
-        found.append(f"{_NEST}u{_hex(0xD800 + high, 4)}{_NEST}u{_hex(0xDC00 + low, 4)}")
+        found.append(f"u{_hex(0xD800 + high, 4)}{nest}u{_hex(0xDC00 + low, 4)}")
     if code < 0x100:
-        found.append(f"{_NEST}x{_hex(code, 2)}")
+        found.append(f"x{_hex(code, 2)}")
     if code >= 0x80:
-        found.append("".join(f"{_NEST}x{_hex(byte, 2)}" for byte in _utf8(char)))
+        found.append(nest.join(f"x{_hex(byte, 2)}" for byte in _utf8(char)))
     if char in _SHORT_ESCAPES:
-        found.append(_NEST + _SHORT_ESCAPES[char])
-    if char in "'\"":
-        shell = "'\"'\"'" if char == "'" else '""'
-        found = [rf"'{_NEST}''", shell, char * 2, *found]
+        found.append(_SHORT_ESCAPES[char])
+    if char == "\n":
+        found.append(f"r{nest}n")
     return found
-
-
-def _url(char: str) -> list[str]:
-    percent = "".join(f"%(?:25){{0,3}}{_hex(byte, 2)}" for byte in _utf8(char))
-    return [percent, r"\+"] if char == " " else [percent]
 
 
 def _html(char: str) -> list[str]:
     code = ord(char)
     named = f"{_ENTITIES[char]}|" if char in _ENTITIES else ""
-    # The ampersand itself may be escaped again; its own spelling must then come first.
     return [f"&(?:amp;){{0,3}}(?:{named}#0{{0,3}}{code}|#[xX]0{{0,3}}{_hex(code, 1)});"]
 
 

@@ -153,6 +153,28 @@ def test_a_worker_without_heartbeat_is_killed_and_its_build_closed(counting: Sit
         assert after["status"] == "SUCCESSFUL"
 
 
+def test_a_long_silent_build_keeps_its_lease_and_shows_progress(counting: Site):
+    counting.write_module(
+        "slow",
+        """
+        import time
+        from jobcontrol.globals import current_app
+
+        def work():
+            current_app.report_progress(None, 1, 2)
+            time.sleep(12)
+        """,
+    )
+    counting.write_config("jobs:\n  - id: slow\n    function: slow:work\n")
+    with counting.cluster(HEARTBEAT_SECONDS="1", LEASE_SECONDS="3"):
+        asked = counting.json("build_job", "slow", "--queue")
+        number = str(asked["id"])
+        wait_for(lambda: counting.json("get_build", number)["progress"]["current"] == 1)
+        assert counting.json("get_build", number)["status"] == "RUNNING"
+        ended = counting.wait_for(asked["id"])
+    assert ended["status"] == "SUCCESSFUL", ended
+
+
 def test_a_build_that_no_cluster_runs_waits(counting: Site):
     asked = counting.json("build_job", "count", "--queue")
     assert asked["status"] == "QUEUED"

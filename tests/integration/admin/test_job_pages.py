@@ -47,7 +47,7 @@ def told(response):
 def rows(response):
     """The text of each row of a list, by the first word of its job's id or title."""
     table = re.search(r'<table id="result_list">.*</table>', response.content.decode(), re.S)[0]
-    found = re.findall(r"<tr>(?:(?!<thead).)*?</tr>", table, re.S)
+    found = re.findall(r"<tr>.*?</tr>", table, re.S)
     return [" ".join(re.sub(r"<[^>]+>", " ", row).split()) for row in found[1:]]
 
 
@@ -58,7 +58,7 @@ def test_the_list_shows_where_jobs_stand_in_the_order_of_the_file(viewer):
         job_id="first", status="FAILED", exception_type="ValueError", exception_message="<bad>"
     )
     running = Build.objects.create(job_id="first", status="RUNNING")
-    first, second, guarded, odd = rows(viewer.get(LIST))
+    first, second, guarded, odd = rows(viewer.get(f"{LIST}?retired__exact=0"))
     assert first.startswith("success running The first first x")
     assert f"#{running.pk} RUNNING" in first
     assert f"#{failed.pk} FAILED ValueError: &lt;bad&gt;" in first

@@ -178,6 +178,15 @@ def test_a_new_dependency_makes_it_outdated():
     assert status("b").stale_reasons == ("a is a dependency now",)
 
 
+def test_a_new_dependency_that_was_never_built_makes_nothing_outdated():
+    """original #4: None there"""
+    use_config(CHAIN.replace("args: [!retval a]", ""))
+    build("b")
+    use_config(CHAIN.replace("args: [!retval a]", "dependencies: [a]"))
+    assert status("b").status == "success"
+    assert status("b").missing == ("a",)
+
+
 def test_queries_do_not_grow_with_jobs_and_builds(django_assert_num_queries):
     """original #30: 698 queries for 50 jobs"""
     jobs = [
