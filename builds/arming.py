@@ -27,7 +27,7 @@ ARMING_SECONDS = 60
 _SALT = "jobcontrol.arming"
 
 
-class ArmingRefused(JobControlException):  # noqa: N818 - named for what happened
+class ArmingRefused(JobControlException):
     """A token does not arm this request; the text says why and what to do."""
 
 

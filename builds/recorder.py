@@ -141,7 +141,9 @@ class Recorder:
             return True
         try:
             with transaction.atomic():
-                services.observations.store_observations(session=session, entries=entries, nodes=nodes)
+                services.observations.store_observations(
+                    session=session, entries=entries, nodes=nodes
+                )
         except (DatabaseError, InterfaceError) as error:
             session.progress.give_back(nodes)
             self._write_failed(session, entries, error)
