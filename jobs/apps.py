@@ -9,6 +9,7 @@ from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection
 from django.db.models.signals import post_migrate
 
 from jobcontrol.exceptions import JobControlException
+from jobs.logformat import mask_with
 
 
 class JobsConfig(AppConfig):
@@ -20,8 +21,12 @@ class JobsConfig(AppConfig):
 
     def ready(self) -> None:
         """Make the jobs' modules importable, and have `migrate` sync the registry."""
-        from jobs.registry import extend_sys_path  # noqa: PLC0415 - models are not loaded earlier
+        from jobs.registry import (  # noqa: PLC0415 - models are not loaded earlier
+            extend_sys_path,
+            redactor,
+        )
 
+        mask_with(lambda text: redactor().redact(text))
         extend_sys_path(settings.JOBCONTROL_SITE.python_path)
         post_migrate.connect(self._sync, sender=self)
 

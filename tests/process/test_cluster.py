@@ -219,3 +219,26 @@ def test_the_cluster_follows_the_file(counting: Site):
         counting.write_config("jobs: [broken")
         time.sleep(3)
         assert [job["id"] for job in counting.json("list_jobs")] == ["fresh"]
+
+
+def test_the_workers_own_output_shows_no_secret(counting: Site):
+    counting.write_module(
+        "leaky",
+        """
+        import logging
+        def leak(secret):
+            logging.getLogger("leaky").error("could not log in with %s", secret)
+            try:
+                raise ValueError(secret)
+            except ValueError:
+                logging.getLogger("leaky").exception("again")
+        """,
+    )
+    counting.write_config(
+        "secret: {key: hunter22-secret}\n"
+        "jobs:\n  - {id: leak, function: 'leaky:leak', args: [!secret key]}\n"
+    )
+    with counting.cluster() as cluster:
+        counting.manage("build_job", "leak", "--queue", "--wait", check=True)
+        assert "could not log in with •••" in cluster.output
+        assert "hunter22-secret" not in cluster.output

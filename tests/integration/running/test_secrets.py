@@ -89,7 +89,7 @@ def test_a_secret_is_nowhere_in_the_database(monkeypatch):
     environment = ended["environment"]
     url = f"postgres://user:{from_env}@host/db"
     assert retvals.unseal(environment.pk, environment.payload.retval) == url
-    assert ended["leak_raise"].exception_message == "wrong password '•••'"
+    assert ended["leak_raise"].exception_message.startswith("wrong password '•••")
     assert ended["leak_skip"].exception_message == "not with •••"
     assert any("•••" in row.message for row in ended["leak_raise"].log_messages.all())
     wanted = [*forms(SECRET), from_env, settings.SECRET_KEY]
