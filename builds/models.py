@@ -69,7 +69,7 @@ class BuildQuerySet(models.QuerySet["Build"]):
         return self.filter(status__in=statuses) if yes else self.exclude(status__in=statuses)
 
 
-def seconds_ago(seconds: float) -> models.ExpressionWrapper:
+def seconds_ago(seconds: float) -> models.Expression:
     """Return the moment so long ago, in database time."""
     ago = Now() - models.Value(timedelta(seconds=seconds), output_field=models.DurationField())
     return models.ExpressionWrapper(ago, output_field=models.DateTimeField())

@@ -204,7 +204,7 @@ def vars_of(found: object) -> Iterable[object]:
     return list(names) if isinstance(names, Mapping) else []
 
 
-def describe(imported: object, question: Mapping[str, Any]) -> dict[str, str]:
+def describe(imported: object, question: Mapping[str, Any]) -> dict[str, Any]:
     """Answer one question about an imported module: problem, signature and docstring."""
     name = question["name"]
     found, problem = _attribute(imported, question["module"], name)

@@ -166,7 +166,7 @@ def _use_nonce(nonce: str, build: Build) -> None:
 
 
 def _build_of_nonce(nonce: str) -> Build:
-    number = UsedNonce.objects.get(nonce=nonce).build_number
+    number = UsedNonce.objects.get(nonce=nonce).build_number or 0
     build = Build.objects.select_related("job").filter(pk=number).first()
     if build is None:
         raise InvalidRequest(
