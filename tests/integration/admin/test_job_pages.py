@@ -130,13 +130,13 @@ def test_who_may_only_look_gets_no_button_and_is_refused(viewer):
 
 
 def test_who_may_not_see_jobs_cannot_build_them(staff):
-    client = staff("builds.add_build")
+    client = staff("builds.run_build")
     assert client.post(button_of("first")).status_code == 403
     assert not Build.objects.exists()
 
 
 def test_who_may_not_see_builds_is_led_back_to_the_job(staff):
-    client = staff("jobs.view_job", "builds.add_build")
+    client = staff("jobs.view_job", "builds.run_build")
     response = client.post(button_of("first"), follow=True)
     assert response.redirect_chain == [(page_of("first"), 302)]
     assert Build.objects.count() == 1
