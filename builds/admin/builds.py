@@ -15,19 +15,16 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from builds import views
-from builds.admin.shared import partial
-from builds.models import Build, Deletion
+from builds.admin.shared import ListOfOurs, partial
+from builds.models import Build
 from builds.status import reason
 from jobcontrol_site import output
 from jobs.admin import ReadOnlyMixin
 
 if TYPE_CHECKING:
     BuildAdminBase = admin.ModelAdmin[Build]
-    DeletionAdminBase = admin.ModelAdmin[Deletion]
 else:
-    BuildAdminBase = DeletionAdminBase = admin.ModelAdmin
-
-MAY_BUILD = "builds.run_build"
+    BuildAdminBase = admin.ModelAdmin
 
 
 @admin.register(Build)

@@ -9,16 +9,13 @@ from django.utils.safestring import SafeString
 
 from builds import views
 from builds.admin.shared import partial
-from builds.models import Build, Deletion
+from builds.models import Deletion
 from jobs.admin import ReadOnlyMixin
 
 if TYPE_CHECKING:
-    BuildAdminBase = admin.ModelAdmin[Build]
     DeletionAdminBase = admin.ModelAdmin[Deletion]
 else:
-    BuildAdminBase = DeletionAdminBase = admin.ModelAdmin
-
-MAY_BUILD = "builds.run_build"
+    DeletionAdminBase = admin.ModelAdmin
 
 
 @admin.register(Deletion)

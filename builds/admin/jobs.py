@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import quote, unquote
@@ -18,17 +18,11 @@ from django.views.decorators.http import require_POST
 
 from builds import services, views
 from builds.admin.shared import ListOfOurs, partial, user_of
-from builds.models import Build, Deletion
+from builds.models import Build
 from builds.status import JobStatus, job_statuses
 from jobcontrol.exceptions import JobControlException
 from jobs.admin import JobAdmin
 from jobs.models import Job
-
-if TYPE_CHECKING:
-    BuildAdminBase = admin.ModelAdmin[Build]
-    DeletionAdminBase = admin.ModelAdmin[Deletion]
-else:
-    BuildAdminBase = DeletionAdminBase = admin.ModelAdmin
 
 MAY_BUILD = "builds.run_build"
 
