@@ -9,6 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from jobs import spellings
 from jobs.redaction import MASK, Redactor, url_passwords
 from jobs.references import Secret
 
@@ -204,3 +205,26 @@ def test_text_without_a_secret_stays(text: str) -> None:
     secret = "Zq7#Zq7#Zq7#"
     assume("Zq7" not in text)
     assert Redactor({"s": secret}).redact(text) == text
+
+
+@pytest.mark.parametrize("form", spellings.FORMS)
+def test_every_exact_spelling_becomes_one_reference(form: str) -> None:
+    redactor = Redactor({"s": " p@ss/wö'rd\"+é~! \n"})
+    text = spellings.spell(" p@ss/wö'rd\"+é~! \n", form)
+    (reference,) = redactor.split(text)
+    assert isinstance(reference, Secret)
+    assert redactor.value(reference) == text
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["a%20b%2F%C3%A9", "a%20b%2f%c3%a9", "a%20b/%C3%A9", "a%20b/%c3%a9", "a+b%2F%C3%A9"]
+    + ["a+b%2f%c3%a9", "a b/\\u00e9", "YSBiL8Op", "EgYi_Dq", "EgYi/Dq", "hIGIvw6"],
+)
+def test_known_spellings_become_references(written: str) -> None:
+    redactor = Redactor({"s": "a b/é"})
+    (before, reference, after) = redactor.split(f"<{written}>")
+    assert (before, after) == ("<", ">")
+    assert isinstance(reference, Secret)
+    assert redactor.value(reference) == written
+    assert redactor.redact(written) == MASK
