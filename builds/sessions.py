@@ -18,10 +18,13 @@ class BuildSession:
     build_id: int
     token: uuid.UUID
     redactor: Redactor
-    logs: LogBuffer = field(default_factory=LogBuffer)
+    logs: LogBuffer = field(init=False)
     progress: ProgressBuffer = field(default_factory=ProgressBuffer)
     # Set when the lease was taken by someone else: nothing is written any more.
     lost: bool = False
+
+    def __post_init__(self) -> None:
+        self.logs = LogBuffer(self.redactor)
 
 
 _open: dict[int, BuildSession] = {}
