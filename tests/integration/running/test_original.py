@@ -222,7 +222,7 @@ def test_a_wrong_file_leaves_jobs_and_builds_as_they_were(text, rule, line):
 def test_letters_of_the_world_pass_through_the_file_and_the_build():
     """original #15"""
     use_config(
-        "jobs: [{id: größe, title: Ψ, function: 'tests.support.odd_jobs:value', args: [é💥]}]"
+        "jobs: [{id: größe, title: Ψ, function: 'tests.support.odd_jobs:value', args: [é💥 漢]}]"
     )
     made = build("größe")
     assert retval_of(made) == "é💥 漢"
