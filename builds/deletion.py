@@ -10,13 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from builds import capture, context, isolation, services, sessions, tracebacks
+from builds import calling, capture, context, isolation, services, sessions, tracebacks
 from builds.models import Build, Deletion
 from builds.recorder import recorder
 from builds.sessions import BuildSession
 from builds.workers import WorkerIdentity
 from jobcontrol.exceptions import CleanupFailed, LeaseLost
-from jobcontrol.utils import import_object
 from jobcontrol.utils.text import clean_text
 from jobs import registry
 
@@ -105,7 +104,8 @@ def _clean_up(deletion: Deletion) -> tuple[str, BaseException | None]:
     failure: BaseException | None = None
     with _surroundings(session), context.active(build):
         try:
-            import_object(deletion.cleanup_function)(context.author_api().build_info(build))
+            info = context.author_api().build_info(build)
+            calling.call(deletion.cleanup_function, [info], {})
         except BaseException as error:  # noqa: BLE001 - whatever the job's function raises
             failure = error
     entries = session.logs.take(MAX_RECORDS)

@@ -18,12 +18,15 @@ class BuildSession:
     build_id: int
     token: uuid.UUID
     redactor: Redactor
-    logs: LogBuffer = field(default_factory=LogBuffer)
+    logs: LogBuffer = field(init=False)
     progress: ProgressBuffer = field(default_factory=ProgressBuffer)
     # The deletion whose cleanup this is, if it is no run of the build.
     deletion_id: int | None = None
     # Set when the lease was taken by someone else: nothing is written any more.
     lost: bool = False
+
+    def __post_init__(self) -> None:
+        self.logs = LogBuffer(self.redactor)
 
 
 _open: dict[int, BuildSession] = {}

@@ -63,7 +63,7 @@ class Interpreter:
         starts.sort(key=lambda start: start[0])
         lines = [line for line, _, _ in starts]
         for position, finding in enumerate(found):
-            if finding.line is None or not finding.line >= lines[0]:
+            if finding.line is None or not lines or finding.line < lines[0]:
                 continue
             _, job, key = starts[bisect_right(lines, finding.line) - 1]
             found[position] = finding._replace(job=job, key=finding.key or key)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -42,16 +43,26 @@ class Redactor:
                 self.too_short.append(name)
             else:
                 self._texts[name] = text
-        self._pattern = _compile(self._texts.values())
-        self._spellings = _exact_spellings(self._texts)
+
+    # Made when first needed: a configuration that loads well redacts nothing.
+    @cached_property
+    def _pattern(self) -> re.Pattern[str] | None:
+        return _compile(self._texts.values())
+
+    @cached_property
+    def _spellings(self) -> dict[str, Secret]:
+        return _exact_spellings(self._texts)
+
+    @cached_property
+    def _split_pattern(self) -> re.Pattern[str] | None:
         longest_first = sorted(self._spellings, key=len, reverse=True)
-        self._split_pattern = _alternatives(re.escape(text) for text in longest_first)
+        return _alternatives(re.escape(text) for text in longest_first)
 
     def __repr__(self) -> str:
         return f"<Redactor of {len(self._texts)} secrets>"
 
     def __bool__(self) -> bool:
-        return self._pattern is not None
+        return bool(self._texts)
 
     @classmethod
     def merge(cls, *redactors: Redactor) -> Redactor:
