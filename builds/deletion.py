@@ -48,6 +48,7 @@ def delete_build(
     failure = _carry_out(deletion)
     if failure is not None:
         raise CleanupFailed(failure)
+    deletion.refresh_from_db()
     return deletion
 
 

@@ -13,6 +13,7 @@ import threading
 import warnings
 from typing import Any
 
+from django.db import connection
 from django.utils import timezone, translation
 
 OTHERS = logging.getLogger("tests.of.somebody.else")
@@ -91,6 +92,8 @@ def trace_badly() -> None:
 
 def state() -> dict[str, Any]:
     """Everything that `spoil` spoils, as it is now."""
+    # One is open at both looks: a build ends with the caller's connection closed.
+    connection.ensure_connection()
     return {
         "folder": os.getcwd(),
         "umask": _umask(),
