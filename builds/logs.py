@@ -50,6 +50,7 @@ class LogBuffer:
     def __init__(self) -> None:
         self._entries: deque[LogEntry] = deque()
         self._chars = 0
+        self._counting = threading.Lock()
         self._room = threading.Condition()
         self.dropped = 0
         self._dropped_said = 0
@@ -65,8 +66,8 @@ class LogBuffer:
         if self._full() and not self._wait_for_room():
             self.dropped += 1
             return
-        self._chars += len(entry.message)
         self._entries.append(entry)
+        self._count(len(entry.message))
 
     def say(self, level: int, message: str) -> None:
         """Append a line of our own about the build."""
@@ -77,7 +78,7 @@ class LogBuffer:
         taken: list[LogEntry] = []
         while self._entries and len(taken) < limit:
             taken.append(self._entries.popleft())
-        self._chars -= sum(len(entry.message) for entry in taken)
+        self._count(-sum(len(entry.message) for entry in taken))
         if taken:
             with self._room:
                 self._room.notify_all()
@@ -86,13 +87,23 @@ class LogBuffer:
     def give_back(self, entries: list[LogEntry]) -> None:
         """Put records back in front after a write that failed."""
         self._entries.extendleft(reversed(entries))
-        self._chars += sum(len(entry.message) for entry in entries)
+        self._count(sum(len(entry.message) for entry in entries))
+
+    def count_dropped(self, count: int) -> None:
+        """Note records that were taken and could not be written."""
+        self.dropped += count
 
     def drop_all(self) -> None:
         """Drop what waits, and count it."""
         self.dropped += len(self._entries)
         self._entries.clear()
-        self._chars = 0
+        with self._counting:
+            self._chars = 0
+
+    def _count(self, change: int) -> None:
+        # Not atomic by itself: losses would add up to a buffer that is full for ever.
+        with self._counting:
+            self._chars += change
 
     def _marker(self) -> list[LogEntry]:
         """Return a record that says how many were dropped since the last one said so."""
@@ -176,9 +187,9 @@ def row_values(entry: LogEntry, redactor: Redactor) -> dict[str, Any]:
         )
     return {
         "created": _time(entry.created),
-        "level": min(max(int(entry.level), 0), 32_767),
+        "level": _level(entry.level),
         "logger": _label(entry.logger, 200, redactor),
-        "message": clean_text(redactor.redact(entry.message), MAX_MESSAGE_CHARS),
+        "message": redactor.redact_start(entry.message, MAX_MESSAGE_CHARS),
         "place": _label(entry.place, 300, redactor),
         "origin": _label(entry.origin, 200, redactor),
         "exception": exception,
@@ -218,6 +229,14 @@ def _exception(record: logging.LogRecord) -> TracebackInfo | None:
     if not record.exc_info or not isinstance(record.exc_info, tuple) or not record.exc_info[1]:
         return None
     return TracebackInfo.from_exception(record.exc_info[1])
+
+
+def _level(level: Any) -> int:
+    """Return the level as the column takes it; a record made by hand may hold anything."""
+    try:
+        return min(max(int(level), 0), 32_767)
+    except (ValueError, OverflowError, TypeError):
+        return logging.INFO
 
 
 def _time(seconds: float) -> datetime:

@@ -145,6 +145,11 @@ class Recorder:
             session.progress.give_back(nodes)
             self._write_failed(session, entries, error)
             return False
+        except Exception:
+            # A record that can't be made into a row: without this thread there is no heartbeat.
+            logger.exception("%s records of build #%s are dropped", len(entries), session.build_id)
+            session.logs.count_dropped(len(entries))
+            return False
         session.logs.healthy = True
         self._failed_writes = 0
         if len(session.logs):
