@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 
-from builds import capture, context, isolation, sessions, tracebacks
+from builds import calling, capture, context, isolation, sessions, tracebacks
 from builds.models import Build, BuildDependency, Deletion
 from builds.sessions import BuildSession
 from jobcontrol.exceptions import BuildStateError, CleanupFailed
-from jobcontrol.utils import import_object
 from jobcontrol.utils.text import clean_text
 from jobs import registry
 
@@ -83,7 +82,7 @@ def _clean_up(build: Build, name: str, deletion: Deletion) -> None:
     failure: BaseException | None = None
     with _surroundings(session), context.active(build):
         try:
-            import_object(name)(context.author_api().build_info(build))
+            calling.call(name, [context.author_api().build_info(build)], {})
         except BaseException as error:  # noqa: BLE001 - whatever the job's function raises
             failure = error
     entries = session.logs.take(MAX_RECORDS)

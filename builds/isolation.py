@@ -71,13 +71,15 @@ def _save_environment() -> Restore:
 def _save_interpreter() -> Restore:
     limit, collecting, switch = sys.getrecursionlimit(), gc.isenabled(), sys.getswitchinterval()
     hooks = sys.excepthook, sys.unraisablehook, threading.excepthook
+    trace, profile = sys.gettrace(), sys.getprofile()
 
     def restore() -> None:
         sys.setrecursionlimit(limit)
         sys.setswitchinterval(switch)
         (gc.enable if collecting else gc.disable)()
         sys.excepthook, sys.unraisablehook, threading.excepthook = hooks
-        sys.settrace(None)
+        sys.settrace(trace)
+        sys.setprofile(profile)
         timezone.deactivate()
         translation.deactivate()
 

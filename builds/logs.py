@@ -41,13 +41,14 @@ class LogEntry:
     message: str
     place: str = ""
     origin: str = ""
-    exception: TracebackInfo | None = None
+    exception: TracebackInfo | None = None  # its texts are redacted and cut already
 
 
 class LogBuffer:
     """Records of one build that wait to be written; bounded in number and size."""
 
-    def __init__(self) -> None:
+    def __init__(self, redactor: Redactor | None = None) -> None:
+        self.redactor = redactor or Redactor({})
         self._entries: deque[LogEntry] = deque()
         self._chars = 0
         self._counting = threading.Lock()
@@ -151,14 +152,18 @@ class CaptureHandler(logging.Handler):
         # The repr of an argument may log in turn.
         self._busy.yes = True
         try:
-            buffer.add(entry_from_record(record))
+            buffer.add(entry_from_record(record, buffer.redactor))
         finally:
             self._busy.yes = False
         return True
 
 
-def entry_from_record(record: logging.LogRecord) -> LogEntry:
-    """Return the record as an entry; a message that can't be formatted says so and is kept."""
+def entry_from_record(record: logging.LogRecord, redactor: Redactor) -> LogEntry:
+    """Return the record as an entry; a message that can't be formatted says so and is kept.
+
+    An exception's texts are redacted here: they are cut as they are taken, and of a secret that
+    was cut nobody could tell any more that it is one.
+    """
     message = _message(record)
     if record.stack_info:
         message = f"{message}\n{record.stack_info}"
@@ -169,7 +174,7 @@ def entry_from_record(record: logging.LogRecord) -> LogEntry:
         message=message[:MAX_HELD_CHARS],
         place=f"{record.filename}:{record.lineno} {record.funcName}",
         origin=f"{record.process} {record.threadName}",
-        exception=_exception(record),
+        exception=_exception(record, redactor),
     )
 
 
@@ -182,9 +187,7 @@ def row_values(entry: LogEntry, redactor: Redactor) -> dict[str, Any]:
     """Return the columns of the entry: redacted first, cleaned and cut after."""
     exception = None
     if entry.exception is not None:
-        exception = clean_json(
-            redactor.redact_json(entry.exception.to_json()), text_limit=MAX_EXCEPTION_TEXT
-        )
+        exception = clean_json(entry.exception.to_json(), text_limit=MAX_EXCEPTION_TEXT)
     return {
         "created": _time(entry.created),
         "level": _level(entry.level),
@@ -225,10 +228,10 @@ def _text(value: object) -> str:
         return f"<{type(value).__name__}, whose text can't be made: {type(error).__name__}>"
 
 
-def _exception(record: logging.LogRecord) -> TracebackInfo | None:
+def _exception(record: logging.LogRecord, redactor: Redactor) -> TracebackInfo | None:
     if not record.exc_info or not isinstance(record.exc_info, tuple) or not record.exc_info[1]:
         return None
-    return TracebackInfo.from_exception(record.exc_info[1])
+    return TracebackInfo.from_exception(record.exc_info[1], redact=redactor.redact)
 
 
 def _level(level: Any) -> int:

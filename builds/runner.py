@@ -102,6 +102,9 @@ def _execute(build: Build, session: BuildSession, scribe: Recorder) -> Outcome:
             # The job forked, and this is the child coming back out of its function: the build
             # is the parent's.
             os._exit(0 if outcome.status in Build.SUCCESS else 1)
+    if session.progress.dropped:
+        text = f"{session.progress.dropped} progress reports were dropped: too many different bars."
+        session.logs.say(logging.WARNING, text)
     session.logs.say(outcome.log_level, outcome.log_line)
     return outcome
 

@@ -19,13 +19,14 @@ class BuildSession:
     build_id: int
     token: uuid.UUID
     redactor: Redactor
-    logs: LogBuffer = field(default_factory=LogBuffer)
+    logs: LogBuffer = field(init=False)
     progress: ProgressBuffer = field(default_factory=ProgressBuffer)
     # Set when the lease was taken by someone else: nothing is written any more.
     lost: bool = False
 
     def __post_init__(self) -> None:
-        """Have the log say when progress is dropped."""
+        """Make the log, and have it say when progress is dropped."""
+        self.logs = LogBuffer(self.redactor)
         self.progress.full = self._say_progress_is_full
 
     def _say_progress_is_full(self) -> None:

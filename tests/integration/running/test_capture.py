@@ -101,6 +101,15 @@ def test_absurd_progress_is_stored_as_given():
     assert build.progress.count() > 40
 
 
+def test_bars_beyond_the_limit_are_dropped_and_the_log_says_so(monkeypatch):
+    monkeypatch.setattr("builds.progress.MAX_NODES", 5)
+    build = build_function(ODD + "report_absurdly")
+    assert build.status == "SUCCESSFUL"
+    assert build.progress.count() == 5
+    (row,) = logged(build, message__contains="progress reports were dropped")
+    assert row.level == logging.WARNING
+
+
 def test_the_tree_sums_and_keeps_the_order():
     """original #28"""
     root = progress_tree(build_function(ODD + "report_tree"))

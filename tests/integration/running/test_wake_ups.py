@@ -1,0 +1,184 @@
+"""Wake-ups: sent after the commit, worth nothing by themselves, and a dead broker loses nothing."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from threading import Event
+
+import pytest
+from django.db import OperationalError, transaction
+from django.db.models.functions import Now
+from django_q.models import OrmQ
+
+from builds import queue, services
+from builds.models import Build
+from builds.supervisor import Supervisor
+from jobs.models import Job
+from tests.support.jobs import use_config
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def job() -> Job:
+    use_config("jobs:\n  - {id: job, function: 'tests.support.odd_jobs:value'}\n")
+    return Job.objects.get(pk="job")
+
+
+@pytest.fixture
+def woken(monkeypatch):
+    """Count wake-ups in place of sending them."""
+    sent: list[int] = []
+
+    def wake(times: int = 1) -> bool:
+        sent.append(times)
+        return True
+
+    monkeypatch.setattr(queue, "wake", wake)
+    return sent
+
+
+def broken_broker():
+    raise ConnectionError("nobody there")
+
+
+def resend() -> None:
+    Supervisor(Event(), lambda: True).resend_wake_ups()
+
+
+def test_a_request_wakes_once_it_is_committed_and_never_before(job, woken):
+    with transaction.atomic():
+        services.request_build(job=job, trigger="python")
+        assert woken == []
+    assert woken == [1]
+
+
+def test_a_request_that_is_taken_back_wakes_nobody(job, woken):
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        services.request_build(job=job, trigger="python")
+        raise ZeroDivisionError
+    assert woken == []
+    assert not Build.objects.exists()
+
+
+def test_a_request_leaves_nothing_when_its_second_half_fails(job, monkeypatch):
+    monkeypatch.setattr(services, "queue_build", lambda **_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        services.request_build(job=job, trigger="python")
+    assert not Build.objects.exists()
+
+
+def test_a_broker_that_is_down_leaves_the_build_queued(job, monkeypatch):
+    """original #24: it gave a 500 and an orphan"""
+    monkeypatch.setattr(queue, "_broker", broken_broker)
+    made = services.request_build(job=job, trigger="python")
+    made.refresh_from_db()
+    assert made.status == "QUEUED"
+    assert queue.wake() is False
+    assert queue.waiting_wake_ups() is None
+    Build.objects.update(created=Now() - timedelta(minutes=1))
+    resend()
+    assert OrmQ.objects.count() == 0
+    monkeypatch.undo()
+    resend()
+    assert OrmQ.objects.count() == 1, "the broker is back"
+
+
+def test_a_broker_that_does_not_answer_is_sent_nothing(job, monkeypatch, woken):
+    services.request_build(job=job, trigger="python")
+    Build.objects.update(created=Now() - timedelta(minutes=1))
+    woken.clear()
+    monkeypatch.setattr(queue, "_broker", broken_broker)
+    resend()
+    assert woken == []
+
+
+def test_a_broker_that_failed_is_opened_anew(monkeypatch):
+    def fail(*_args, **_options):
+        raise ConnectionError
+
+    first = queue._broker()
+    assert queue._broker() is first, "one for all messages"
+    with monkeypatch.context() as patch:
+        patch.setattr(queue, "async_task", fail)
+        assert not queue.wake()
+    second = queue._broker()
+    assert second is not first
+    monkeypatch.setattr(second, "queue_size", fail)
+    assert queue.waiting_wake_ups() is None
+    assert queue._broker() is not second
+
+
+def test_a_wake_up_says_nothing_and_leaves_nothing():
+    assert queue.wake(times=3)
+    assert queue.waiting_wake_ups() == 3
+    task = OrmQ.objects.first().task
+    assert task["func"] == "builds.tasks.work"
+    assert (task["args"], task["kwargs"]) == ((), {})
+    assert task["save"] is False
+
+
+def test_as_many_are_woken_as_there_is_work_for(job, woken, settings):
+    settings.WORKERS = 3
+    for number in range(1, 6):
+        services.request_build(job=job, trigger="python")
+        Build.objects.update(created=Now() - timedelta(minutes=1))
+        woken.clear()
+        resend()
+        assert woken == [min(number, 3)]
+
+
+def test_a_young_request_is_left_to_its_own_wake_up(job, woken):
+    services.request_build(job=job, trigger="python")
+    woken.clear()
+    resend()
+    assert woken == []
+
+
+def test_a_round_of_the_supervisor_sends_lost_wake_ups(job, woken):
+    services.request_build(job=job, trigger="python")
+    Build.objects.update(created=Now() - timedelta(minutes=1))
+    woken.clear()
+    Supervisor(Event(), lambda: True).tick()
+    assert woken == [1]
+
+
+# --- The broker in the database -------------------------------------------------------------------
+
+
+def test_a_message_is_taken_once():
+    queue.wake(times=2)
+    first, second = queue.DatabaseBroker(), queue.DatabaseBroker()
+    taken = [*first.dequeue(), *second.dequeue()]
+    assert len({pk for pk, _ in taken}) == len(taken) == 2
+    assert OrmQ.objects.count() == 0
+
+
+def test_a_message_that_another_cluster_took_meanwhile_is_left_to_it():
+    class Slow(queue.DatabaseBroker):
+        looks = 0
+
+        def get_connection(self, list_key=None):
+            self.looks += 1
+            if self.looks == 2:
+                OrmQ.objects.all().delete()
+            return super().get_connection(list_key)
+
+    queue.wake()
+    assert Slow()._take() == []
+
+
+def test_the_broker_waits_for_a_database_that_is_away(monkeypatch):
+    waited = []
+    monkeypatch.setattr(queue, "sleep", waited.append)
+    broker = queue.DatabaseBroker()
+
+    def fail():
+        raise OperationalError("gone")
+
+    monkeypatch.setattr(broker, "_take", fail)
+    assert broker.dequeue() is None
+    assert len(waited) == 1
+    monkeypatch.setattr(broker, "_take", list)
+    assert broker.dequeue() == []
+    assert len(waited) == 2

@@ -1,0 +1,171 @@
+"""A job that changes whatever of its process it can reach, and leaves it so."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import io
+import logging
+import os
+import signal
+import sys
+import threading
+import warnings
+from typing import Any
+
+from django.utils import timezone, translation
+
+OTHERS = logging.getLogger("tests.of.somebody.else")
+
+
+class OwnLogger(logging.Logger):
+    pass
+
+
+def _drop(*_: object) -> bool:
+    return False
+
+
+def _trace(*_: object) -> None:
+    return None
+
+
+def spoil(folder: str) -> None:
+    os.chdir(folder)
+    os.umask(0o700)
+    os.environ["TESTS_LEFT_BEHIND"] = "1"
+    os.environ.pop("SECRET_KEY", None)
+    sys.path.insert(0, "/nowhere")
+    sys.setrecursionlimit(7_000)
+    sys.setswitchinterval(0.5)
+    gc.disable()
+    sys.excepthook = sys.unraisablehook = threading.excepthook = _drop
+    timezone.activate("Asia/Tokyo")
+    translation.activate("it")
+    _spoil_signals()
+    _spoil_streams()
+    _spoil_logging()
+    warnings.showwarning = _drop
+    warnings.filterwarnings("error", category=ResourceWarning, module="nowhere")
+    # Last, for it slows all that follows.
+    sys.settrace(_trace)
+    sys.setprofile(_trace)
+
+
+def _spoil_signals() -> None:
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGALRM):
+        signal.signal(number, signal.SIG_IGN)
+    signal.setitimer(signal.ITIMER_REAL, 3600)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR2})
+
+
+def _spoil_streams() -> None:
+    sys.stdin = io.StringIO("something")
+    sys.stdout = sys.stderr = io.StringIO()
+    number = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1, 2):
+        os.dup2(number, standard)
+    os.close(number)
+
+
+def _spoil_logging() -> None:
+    logging.setLogRecordFactory(lambda *args, **options: logging.LogRecord(*args, **options))
+    logging.setLoggerClass(OwnLogger)
+    logging.raiseExceptions = not logging.raiseExceptions
+    for known in (OTHERS, logging.root):
+        known.setLevel(logging.CRITICAL)
+        known.addFilter(_drop)
+        known.addHandler(logging.StreamHandler(io.StringIO()))
+    for handler in list(logging.root.handlers):
+        handler.setLevel(logging.CRITICAL)
+    OTHERS.propagate = False
+    OTHERS.disabled = True
+    logging.captureWarnings(True)
+    logging.disable(logging.CRITICAL)
+
+
+def trace_badly() -> None:
+    """Have the interpreter raise TypeError in whatever Python code comes next."""
+    sys.settrace(_drop)
+
+
+def state() -> dict[str, Any]:
+    """Everything that `spoil` spoils, as it is now."""
+    return {
+        "folder": os.getcwd(),
+        "umask": _umask(),
+        "environment": {k: v for k, v in os.environ.items() if k != "PYTEST_CURRENT_TEST"},
+        "path": list(sys.path),
+        "limit": sys.getrecursionlimit(),
+        "switch": sys.getswitchinterval(),
+        "gc": gc.isenabled(),
+        "hooks": (sys.excepthook, sys.unraisablehook, threading.excepthook),
+        "trace": sys.gettrace(),
+        "profile": sys.getprofile(),
+        "zone": timezone.get_current_timezone_name(),
+        "language": translation.get_language(),
+        "handlers": {number: signal.getsignal(number) for number in signal.valid_signals()},
+        "timer": signal.getitimer(signal.ITIMER_REAL),
+        "mask": signal.pthread_sigmask(signal.SIG_BLOCK, []),
+        "streams": (sys.stdin, sys.stdout, sys.stderr),
+        "descriptors": [_file(number) for number in (0, 1, 2)],
+        "open": len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0,
+        "logging": [_logger_state(known) for known in (logging.root, OTHERS)],
+        "levels": [handler.level for handler in logging.root.handlers],
+        "factory": logging.getLogRecordFactory(),
+        "class": logging.getLoggerClass(),
+        "raise": logging.raiseExceptions,
+        "disable": logging.root.manager.disable,
+        "warnings": (list(warnings.filters), warnings.showwarning),
+    }
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _file(number: int) -> tuple[int, int]:
+    status = os.fstat(number)
+    return status.st_dev, status.st_ino
+
+
+def _logger_state(known: logging.Logger) -> dict[str, Any]:
+    return {
+        "level": known.level,
+        "propagate": known.propagate,
+        "disabled": known.disabled,
+        "filters": list(known.filters),
+        "handlers": list(known.handlers),
+    }
+
+
+def warn_and_log() -> None:
+    warnings.warn("a warning of the next build", UserWarning, stacklevel=1)
+    OTHERS.debug("a detail of the next build")
+    print("a line of the next build")
+
+
+def clean_up_badly(build: Any) -> None:
+    spoil(os.path.dirname(os.path.abspath(__file__)))
+
+
+def clean_up_tracing(build: Any) -> None:
+    trace_badly()
+
+
+async def clean_up_later(build: Any) -> None:
+    await asyncio.sleep(0)
+    print("cleaned up later")
+
+
+def nested(job_id: str) -> list[bool]:
+    """Build another job, which spoils the process; tell whether this one is still captured."""
+    from jobcontrol.globals import current_app
+
+    before = sys.stdout
+    current_app.build_job(job_id)
+    print("still captured")
+    logging.getLogger("tests").debug("still captured too")
+    return [sys.stdout is before]

@@ -1,0 +1,210 @@
+"""The buffer between a job and the recorder's thread: bounded, in order, and never in the way."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+import pytest
+
+from builds import logs
+from builds.logs import CaptureHandler, LogBuffer, LogEntry, entry_from_record, row_values
+from jobs.redaction import Redactor
+
+NOTHING = Redactor({})
+SECRETS = Redactor({"token": "hunter22-hunter22"})
+
+
+def entry(message: str) -> LogEntry:
+    return LogEntry(0.0, logging.INFO, "job", message)
+
+
+def said(entries: list[LogEntry]) -> list[str]:
+    return [one.message for one in entries]
+
+
+def record(message: object, *args: object, **options: object) -> logging.LogRecord:
+    return logging.LogRecord("job", logging.INFO, "/a/file.py", 7, message, args, None, **options)
+
+
+def test_records_put_back_come_before_newer_ones():
+    buffer = LogBuffer()
+    for text in ("one", "two", "three"):
+        buffer.add(entry(text))
+    taken = buffer.take(2)
+    buffer.give_back(taken)
+    assert said(buffer.take(10)) == ["one", "two", "three"]
+
+
+def test_room_is_counted_in_characters_too(monkeypatch):
+    monkeypatch.setattr(logs, "MAX_WAITING_CHARS", 100)
+    buffer = LogBuffer()
+    for _ in range(5):
+        buffer.add(entry("x" * 60))
+    assert len(buffer) == 2
+    taken = buffer.take(10)
+    assert taken[-1].message.startswith("3 log records were dropped")
+    buffer.add(entry("y" * 60))
+    assert buffer.dropped == 3, "there is room again"
+    buffer.give_back(taken[:2])
+    buffer.add(entry("z"))
+    assert buffer.dropped == 4, "what was put back counts"
+    buffer.drop_all()
+    assert buffer.dropped == 7
+    buffer.add(entry("again"))
+    assert buffer.dropped == 7
+
+
+def test_the_marker_is_said_once():
+    buffer = LogBuffer()
+    buffer.dropped = 3
+    (marker,) = buffer.take(10)
+    assert (marker.level, marker.logger) == (logging.WARNING, "jobcontrol")
+    assert buffer.take(10) == []
+    buffer.dropped += 2
+    assert said(buffer.take(10))[0].startswith("2 log records")
+
+
+@pytest.mark.timeout(30)
+def test_a_caller_waits_for_room_while_records_are_written(monkeypatch):
+    monkeypatch.setattr(logs, "MAX_WAITING", 2)
+    monkeypatch.setattr(logs, "ROOM_SECONDS", 20.0)
+    buffer, taken, woken = LogBuffer(), [], threading.Event()
+    buffer.wake = woken.set
+
+    def write():
+        while len(taken) < 10:
+            woken.wait(0.01)
+            taken.extend(buffer.take(1))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    for number in range(10):
+        buffer.add(entry(str(number)))
+    writer.join()
+    assert said(taken) == [str(number) for number in range(10)]
+    assert buffer.dropped == 0
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(
+    ("healthy", "longest"), [(True, 0.05), (False, 20.0)], ids=["no room comes", "writes fail"]
+)
+def test_a_caller_does_not_wait_long_for_a_writer_that_does_not_write(
+    monkeypatch, healthy, longest
+):
+    monkeypatch.setattr(logs, "MAX_WAITING", 1)
+    monkeypatch.setattr(logs, "ROOM_SECONDS", longest)
+    buffer = LogBuffer()
+    buffer.wake = lambda: None
+    buffer.healthy = healthy
+    began = time.monotonic()
+    buffer.add(entry("kept"))
+    buffer.add(entry("dropped"))
+    assert time.monotonic() - began < 10
+    assert buffer.dropped == 1
+
+
+def test_records_about_us_are_not_of_the_job():
+    buffer = LogBuffer()
+    handler = CaptureHandler(lambda: buffer)
+    for name in (
+        *("builds", "builds.recorder", "jobs.registry", "jobcontrol_site", "django.db.backends"),
+        *("django-q", "django.db"),
+    ):
+        assert not handler.handle(logging.LogRecord(name, 10, "f", 1, "ours", None, None))
+    for name in (
+        "buildsystem",
+        "jobs2",
+        "jobcontrol",
+        "django",
+        "django.request",
+        "root",
+        "a.jobs",
+    ):
+        assert handler.handle(logging.LogRecord(name, 10, "f", 1, name, None, None))
+    assert said(buffer.take(99))[0] == "buildsystem"
+    assert handler.level == logging.DEBUG
+
+
+def test_a_repr_that_logs_is_recorded_once_and_the_next_record_too():
+    buffer = LogBuffer()
+    handler = CaptureHandler(lambda: buffer)
+
+    class Chatty:
+        def __repr__(self):
+            assert not handler.handle(record("from the repr"))
+            return "chatty"
+
+    handler.handle(record("it is %r", Chatty()))
+    handler.handle(record("next"))
+    assert said(buffer.take(10)) == ["it is chatty", "next"]
+
+
+def test_a_record_says_where_it_comes_from():
+    made = record("text", func="work", sinfo="Stack (most recent call last):\n  here")
+    taken = entry_from_record(made, NOTHING)
+    assert taken.place == "file.py:7 work"
+    assert taken.origin == f"{made.process} {made.threadName}"
+    assert taken.message == "text\nStack (most recent call last):\n  here"
+    assert taken.created == made.created
+
+
+@pytest.mark.parametrize("level", [-5, 0, 10**9, 2**70])
+def test_levels_fit_the_column(level):
+    row = row_values(LogEntry(0.0, level, "job", "x"), NOTHING)
+    assert 0 <= row["level"] <= 32_767
+
+
+@pytest.mark.parametrize("created", [1e30, -1e30, float("nan"), "now", None])
+def test_a_time_that_is_none_becomes_now(created):
+    row = row_values(LogEntry(created, 20, "job", "x"), NOTHING)
+    assert abs(row["created"].timestamp() - time.time()) < 60
+
+
+def test_every_text_of_a_row_is_masked_before_it_is_cut():
+    token = "hunter22-hunter22"
+    for before in range(17):
+        row = row_values(
+            LogEntry(
+                *(0.0, 20, "l" * (200 - before) + token),
+                message="m" * (logs.MAX_MESSAGE_CHARS - before) + token,
+                place="p" * (300 - before) + token,
+                origin="o" * (200 - before) + token,
+            ),
+            SECRETS,
+        )
+        for name, limit in (("logger", 200), ("place", 300), ("origin", 200)):
+            assert len(row[name]) <= limit
+            assert "hunter" not in row[name]
+        assert len(row["message"]) <= logs.MAX_MESSAGE_CHARS
+        assert "hunter" not in row["message"]
+
+
+def test_a_logged_exception_is_masked_and_bounded():
+    token = "hunter22-hunter22"
+    try:
+        raise ValueError("." * 1_000_000, token)
+    except ValueError as error:
+        info = (type(error), error, error.__traceback__)
+    made = record("it failed")
+    made.exc_info = info
+    row = row_values(entry_from_record(made, SECRETS), SECRETS)
+    text = str(row["exception"])
+    assert row["exception"]["type"] == "ValueError"
+    assert row["exception"]["frames"][0]["name"] == "test_a_logged_exception_is_masked_and_bounded"
+    assert "hunter22" not in text
+    assert all(len(part) <= logs.MAX_EXCEPTION_TEXT for part in texts_of(row["exception"]))
+    assert row["exception"]["frames"][0]["locs"]["token"] == "'•••'"
+
+
+def texts_of(value):
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for part in value.values():
+            yield from texts_of(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from texts_of(part)
