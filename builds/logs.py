@@ -112,7 +112,7 @@ class LogBuffer:
         if not missing:
             return []
         self._dropped_said = self.dropped
-        text = f"{missing} log records were dropped here: they came faster than they were written."
+        text = f"{missing} log records were dropped here: they could not be written in time."
         return [LogEntry(time.time(), logging.WARNING, "jobcontrol", text, origin=_origin())]
 
     def _full(self) -> bool:

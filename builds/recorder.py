@@ -76,6 +76,11 @@ class Recorder:
             if not self._flush(session):
                 return
 
+    def write_marker(self, session: BuildSession) -> None:
+        """Write, if that is possible at all, that records were dropped."""
+        session.progress.take()
+        self._flush(session)
+
     def reconnect(self) -> None:
         """Drop the connection, so that the next use makes a new one (on the recorder's thread)."""
         connection.close()

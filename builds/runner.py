@@ -224,7 +224,10 @@ def _record(session: BuildSession, outcome: Outcome, scribe: Recorder) -> None:
                 raise
             # The records are at fault: they are dropped, with a marker, and the build stands.
             logger.exception("the last records of build #%s are dropped", session.build_id)
-            session.logs.drop_all()
+            # On its thread: a write that fails just now gives its records back to the buffer.
+            scribe.call(session.logs.drop_all)
             with_records = False
         else:
+            if not with_records:
+                scribe.call(partial(scribe.write_marker, session))
             return
