@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, TextIO
 
 from django.db import connections
@@ -34,6 +35,14 @@ def current_buffer() -> LogBuffer | None:
     return None if session is None else session.logs
 
 
+@dataclass
+class _Line:
+    """What one thread wrote of a line that has not ended; counted, not measured at each write."""
+
+    pieces: list[str] = field(default_factory=list)
+    chars: int = 0
+
+
 class OutputCapture(io.TextIOBase):
     """Stands for sys.stdout or sys.stderr: whole lines become log records.
 
@@ -47,7 +56,7 @@ class OutputCapture(io.TextIOBase):
         self._name = name
         self._level = level
         self._original = original
-        self._partial: dict[int, list[str]] = {}
+        self._partial: dict[int, _Line] = {}
         self.buffer = _Bytes(self)
 
     def write(self, text: str) -> int:
@@ -57,13 +66,14 @@ class OutputCapture(io.TextIOBase):
         target = current_buffer()
         if target is None:
             return _write_through(self._original, text)
-        held = self._partial.setdefault(threading.get_ident(), [])
-        held.append(text)
-        if "\n" in text or sum(map(len, held)) > MAX_HELD_CHARS:
-            *lines, rest = "".join(held).split("\n")
+        held = self._partial.setdefault(threading.get_ident(), _Line())
+        held.pieces.append(text)
+        held.chars += len(text)
+        if "\n" in text or held.chars > MAX_HELD_CHARS:
+            *lines, rest = "".join(held.pieces).split("\n")
             if len(rest) > MAX_HELD_CHARS:
                 lines, rest = [*lines, rest], ""
-            held[:] = [rest] if rest else []
+            held.pieces, held.chars = ([rest] if rest else []), len(rest)
             for line in lines:
                 target.add(entry_of_output(self._name, self._level, line.rstrip("\r")))
         return len(text)
@@ -71,13 +81,16 @@ class OutputCapture(io.TextIOBase):
     def end(self, target: LogBuffer) -> None:
         """Record what is left of lines that never ended."""
         for held in self._partial.values():
-            if text := "".join(held):
+            if text := "".join(held.pieces):
                 target.add(entry_of_output(self._name, self._level, text))
         self._partial.clear()
 
     def fileno(self) -> int:
         """Return the real stream's descriptor, for child processes."""
         return self._original.fileno()
+
+    def reconfigure(self, **_options: Any) -> None:
+        """Take what `io.TextIOWrapper` takes, and stay as it is."""
 
     def isatty(self) -> bool:
         """Return False: nobody types here."""

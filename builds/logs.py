@@ -51,6 +51,7 @@ class LogBuffer:
         self.redactor = redactor or Redactor({})
         self._entries: deque[LogEntry] = deque()
         self._chars = 0
+        self._counting = threading.Lock()
         self._room = threading.Condition()
         self.dropped = 0
         self._dropped_said = 0
@@ -66,8 +67,8 @@ class LogBuffer:
         if self._full() and not self._wait_for_room():
             self.dropped += 1
             return
-        self._chars += len(entry.message)
         self._entries.append(entry)
+        self._count(len(entry.message))
 
     def say(self, level: int, message: str) -> None:
         """Append a line of our own about the build."""
@@ -78,7 +79,7 @@ class LogBuffer:
         taken: list[LogEntry] = []
         while self._entries and len(taken) < limit:
             taken.append(self._entries.popleft())
-        self._chars -= sum(len(entry.message) for entry in taken)
+        self._count(-sum(len(entry.message) for entry in taken))
         if taken:
             with self._room:
                 self._room.notify_all()
@@ -87,13 +88,23 @@ class LogBuffer:
     def give_back(self, entries: list[LogEntry]) -> None:
         """Put records back in front after a write that failed."""
         self._entries.extendleft(reversed(entries))
-        self._chars += sum(len(entry.message) for entry in entries)
+        self._count(sum(len(entry.message) for entry in entries))
+
+    def count_dropped(self, count: int) -> None:
+        """Note records that were taken and could not be written."""
+        self.dropped += count
 
     def drop_all(self) -> None:
         """Drop what waits, and count it."""
         self.dropped += len(self._entries)
         self._entries.clear()
-        self._chars = 0
+        with self._counting:
+            self._chars = 0
+
+    def _count(self, change: int) -> None:
+        # Not atomic by itself: losses would add up to a buffer that is full for ever.
+        with self._counting:
+            self._chars += change
 
     def _marker(self) -> list[LogEntry]:
         """Return a record that says how many were dropped since the last one said so."""
@@ -101,7 +112,7 @@ class LogBuffer:
         if not missing:
             return []
         self._dropped_said = self.dropped
-        text = f"{missing} log records were dropped here: they came faster than they were written."
+        text = f"{missing} log records were dropped here: they could not be written in time."
         return [LogEntry(time.time(), logging.WARNING, "jobcontrol", text, origin=_origin())]
 
     def _full(self) -> bool:
@@ -179,9 +190,9 @@ def row_values(entry: LogEntry, redactor: Redactor) -> dict[str, Any]:
         exception = clean_json(entry.exception.to_json(), text_limit=MAX_EXCEPTION_TEXT)
     return {
         "created": _time(entry.created),
-        "level": min(max(int(entry.level), 0), 32_767),
+        "level": _level(entry.level),
         "logger": _label(entry.logger, 200, redactor),
-        "message": clean_text(redactor.redact(entry.message), MAX_MESSAGE_CHARS),
+        "message": redactor.redact_start(entry.message, MAX_MESSAGE_CHARS),
         "place": _label(entry.place, 300, redactor),
         "origin": _label(entry.origin, 200, redactor),
         "exception": exception,
@@ -221,6 +232,14 @@ def _exception(record: logging.LogRecord, redactor: Redactor) -> TracebackInfo |
     if not record.exc_info or not isinstance(record.exc_info, tuple) or not record.exc_info[1]:
         return None
     return TracebackInfo.from_exception(record.exc_info[1], redact=redactor.redact)
+
+
+def _level(level: Any) -> int:
+    """Return the level as the column takes it; a record made by hand may hold anything."""
+    try:
+        return min(max(int(level), 0), 32_767)
+    except (ValueError, OverflowError, TypeError):
+        return logging.INFO
 
 
 def _time(seconds: float) -> datetime:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import index
 from typing import Any
@@ -43,6 +43,8 @@ class ProgressBuffer:
         self._changed: dict[Path, tuple[int, int, str]] = {}
         self._lock = threading.Lock()
         self.dropped = 0
+        # Called once, when the first path is dropped.
+        self.full: Callable[[], None] | None = None
 
     def report(
         self,
@@ -79,7 +81,9 @@ class ProgressBuffer:
             if path in self._positions:
                 return True
             if len(self._positions) >= MAX_NODES:
-                self.dropped += 1
+                is_first, self.dropped = not self.dropped, self.dropped + 1
+                if is_first and self.full:
+                    self.full()
                 return False
             self._positions[path] = len(self._positions)
             return True

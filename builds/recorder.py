@@ -76,6 +76,11 @@ class Recorder:
             if not self._flush(session):
                 return
 
+    def write_marker(self, session: BuildSession) -> None:
+        """Write, if that is possible at all, that records were dropped."""
+        session.progress.take()
+        self._flush(session)
+
     def reconnect(self) -> None:
         """Drop the connection, so that the next use makes a new one (on the recorder's thread)."""
         connection.close()
@@ -147,6 +152,11 @@ class Recorder:
         except (DatabaseError, InterfaceError) as error:
             session.progress.give_back(nodes)
             self._write_failed(session, entries, error)
+            return False
+        except Exception:
+            # A record that can't be made into a row: without this thread there is no heartbeat.
+            logger.exception("%s records of build #%s are dropped", len(entries), session.build_id)
+            session.logs.count_dropped(len(entries))
             return False
         session.logs.healthy = True
         self._failed_writes = 0

@@ -61,7 +61,11 @@ def prune_logs(
 
 
 def _matching(messages: QuerySet[LogMessage], rule: Rule) -> QuerySet[LogMessage]:
-    found = messages.filter(created__lte=timezone.now() - rule.age)
+    try:
+        oldest_kept = timezone.now() - rule.age
+    except OverflowError:
+        return messages.none()  # nothing is that old
+    found = messages.filter(created__lte=oldest_kept)
     return found if rule.level is None else found.filter(level__lte=rule.level)
 
 

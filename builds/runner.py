@@ -148,11 +148,11 @@ def _retval_text(build: Build, value: object, redactor: Redactor) -> str:
         maker = f"repr_function {name}" if name else "repr() of the return value"
         logging.getLogger("jobcontrol.runner").warning("%s failed", maker, exc_info=True)
         text = f"<{maker} failed: {type(error).__name__}>"
-    return clean_text(redactor.redact(text), MAX_RETVAL_TEXT)
+    return redactor.redact_start(text, MAX_RETVAL_TEXT)
 
 
 def _outcome_of(error: BaseException, redactor: Redactor) -> Outcome:
-    message = clean_text(redactor.redact(_text(error)), MAX_MESSAGE)
+    message = redactor.redact_start(_text(error), MAX_MESSAGE)
     name = clean_text(redactor.redact(_type_name(error)), 300)
     if isinstance(error, SkipBuild):
         return Outcome(
@@ -224,7 +224,10 @@ def _record(session: BuildSession, outcome: Outcome, scribe: Recorder) -> None:
                 raise
             # The records are at fault: they are dropped, with a marker, and the build stands.
             logger.exception("the last records of build #%s are dropped", session.build_id)
-            session.logs.drop_all()
+            # On its thread: a write that fails just now gives its records back to the buffer.
+            scribe.call(session.logs.drop_all)
             with_records = False
         else:
+            if not with_records:
+                scribe.call(partial(scribe.write_marker, session))
             return

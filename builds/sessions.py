@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from dataclasses import dataclass, field
 
 from builds.logs import LogBuffer
-from builds.progress import ProgressBuffer
+from builds.progress import MAX_NODES, ProgressBuffer
 from jobcontrol import globals as context_state
 from jobs.redaction import Redactor
 
@@ -26,7 +27,13 @@ class BuildSession:
     lost: bool = False
 
     def __post_init__(self) -> None:
+        """Make the log, and have it say when progress is dropped."""
         self.logs = LogBuffer(self.redactor)
+        self.progress.full = self._say_progress_is_full
+
+    def _say_progress_is_full(self) -> None:
+        text = f"Progress of more than {MAX_NODES:,} paths was reported: further paths are dropped."
+        self.logs.say(logging.WARNING, text)
 
 
 _open: dict[int, BuildSession] = {}

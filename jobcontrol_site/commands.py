@@ -8,8 +8,10 @@ traceback (`--traceback` shows it). With `--format json` stdout carries one docu
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, NoReturn
 
@@ -20,6 +22,24 @@ from jobcontrol.exceptions import JobControlException
 
 EXIT_BUILD_FAILED = 1
 EXIT_WRONG = 2
+
+
+@contextmanager
+def kept_clean() -> Iterator[None]:
+    """Send what is written to descriptor 1 to stderr: child processes of a job write there too."""
+    sys.stdout.flush()
+    try:
+        copy = os.dup(1)
+        os.dup2(2, 1)
+    except OSError:
+        yield  # there is no stdout or stderr to keep apart
+        return
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(copy, 1)
+        os.close(copy)
 
 
 class Command(BaseCommand):

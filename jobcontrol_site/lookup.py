@@ -7,6 +7,7 @@ from difflib import get_close_matches
 
 from builds.models import Build
 from jobcontrol.exceptions import NotFound
+from jobcontrol.utils.text import clean_text
 from jobs.models import Job
 
 _BIGGEST_ID = 2**63 - 1
@@ -14,7 +15,9 @@ _BIGGEST_ID = 2**63 - 1
 
 def find_job(job_id: str) -> Job:
     """Return the job. Raises NotFound, which names the nearest job there is."""
-    job = Job.objects.filter(pk=job_id).first() if "\x00" not in job_id else None
+    # Bytes of an argument that are no UTF-8 come as lone surrogates: no database holds such an id.
+    is_storable = clean_text(job_id) == job_id
+    job = Job.objects.filter(pk=job_id).first() if is_storable else None
     if job is None:
         names = Job.objects.active().values_list("pk", flat=True)
         near = get_close_matches(job_id, names, n=1)

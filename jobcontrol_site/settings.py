@@ -6,9 +6,13 @@ The file's own sections (`storage`, `webapp`, `worker`, `celery`, `secret`) are 
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import sys
+import time
+import warnings
+import zoneinfo
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +26,26 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]", "::1")
 
 env = environ.Env()
+
+
+def _number(name: str, default: float) -> float:
+    """Read a number from the environment."""
+    text = env.str(name, default="")
+    try:
+        number = float(text) if text else float(default)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ImproperlyConfigured(f"{name} must be a number, not {text!r}.")
+    return number
+
+
+def _whole(name: str, default: int) -> int:
+    """Read a whole number from the environment."""
+    number = _number(name, default)
+    if not number.is_integer():
+        raise ImproperlyConfigured(f"{name} must be a whole number, not {number:g}.")
+    return int(number)
 
 
 # --- The configuration file ---------------------------------------------------------------------
@@ -70,7 +94,11 @@ def _database(url: str) -> dict[str, Any]:
     if not url:
         url = f"sqlite:///{Path(JOBCONTROL_CONFIG).parent / 'jobcontrol.sqlite3'}"
     try:
-        database: dict[str, Any] = dict(env.db_url_config(url))
+        with warnings.catch_warnings():
+            # It warns of a scheme that it does not know, and shows the password with that.
+            warnings.simplefilter("ignore")
+            database: dict[str, Any] = dict(env.db_url_config(url))
+        _ = database["ENGINE"]
     except (ValueError, KeyError, ImproperlyConfigured) as error:
         scheme = url.partition(":")[0]
         raise ImproperlyConfigured(
@@ -113,7 +141,7 @@ JOBCONTROL_STATE = _state_folder()
 
 DEBUG = env.bool("DEBUG", default=bool(_webapp.get("DEBUG", False)))
 HOST = env.str("HOST", default=str(_webapp.get("HOST", "127.0.0.1")))
-PORT = env.int("PORT", default=int(_webapp.get("PORT", 8000)))
+PORT = _whole("PORT", int(_webapp.get("PORT", 8000)))
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=list(_webapp.get("ALLOWED_HOSTS", LOOPBACK[:3])))
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
@@ -126,16 +154,32 @@ def _local_secret_key() -> str:
         # O_EXCL: of two processes that start at once, one writes and the other reads.
         handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     except FileExistsError:
-        return path.read_text(encoding="ascii")
+        return _kept_secret_key(path)
     except OSError as error:
-        raise ImproperlyConfigured(
-            f"no SECRET_KEY is set, and none can be kept in {path}: {error.strerror}. "
-            "Set SECRET_KEY in the environment."
-        ) from error
+        raise _no_secret_key(path, error.strerror or str(error)) from error
     key = secrets.token_urlsafe(50)
     with os.fdopen(handle, "w", encoding="ascii") as file:
         file.write(key)
     return key
+
+
+def _kept_secret_key(path: Path) -> str:
+    """Read the kept key; the process that made the file may not have written it yet."""
+    try:
+        for _ in range(20):
+            if key := path.read_text(encoding="ascii").strip():
+                return key
+            time.sleep(0.05)
+    except (OSError, ValueError) as error:
+        raise _no_secret_key(path, str(error)) from error
+    raise _no_secret_key(path, "the file is empty; delete it, and a new key is made")
+
+
+def _no_secret_key(path: Path, why: str) -> ImproperlyConfigured:
+    return ImproperlyConfigured(
+        f"no SECRET_KEY is set, and none can be kept in {path}: {why}. "
+        "Set SECRET_KEY in the environment."
+    )
 
 
 def _secret_key() -> str:
@@ -213,6 +257,10 @@ AUTH_PASSWORD_VALIDATORS = [
 
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = env.str("TIME_ZONE", default=str(_webapp.get("TIME_ZONE", "UTC")))
+if TIME_ZONE not in zoneinfo.available_timezones():
+    raise ImproperlyConfigured(
+        f"there is no time zone {TIME_ZONE!r}; use a name such as Europe/Rome."
+    )
 USE_I18N = True
 USE_TZ = True
 
@@ -230,9 +278,9 @@ SESSION_COOKIE_HTTPONLY = True
 # --- Workers ------------------------------------------------------------------------------------
 
 _worker = JOBCONTROL_SITE.worker
-WORKERS = env.int("WORKERS", default=_worker.processes or 2)
-HEARTBEAT_SECONDS = env.float("HEARTBEAT_SECONDS", default=_worker.heartbeat or 5.0)
-LEASE_SECONDS = env.float("LEASE_SECONDS", default=_worker.lease or 60.0)
+WORKERS = _whole("WORKERS", _worker.processes or 2)
+HEARTBEAT_SECONDS = _number("HEARTBEAT_SECONDS", _worker.heartbeat or 5.0)
+LEASE_SECONDS = _number("LEASE_SECONDS", _worker.lease or 60.0)
 if WORKERS < 1 or HEARTBEAT_SECONDS <= 0 or LEASE_SECONDS < 2 * HEARTBEAT_SECONDS:
     raise ImproperlyConfigured(
         "WORKERS must be 1 or more, HEARTBEAT_SECONDS above 0 and LEASE_SECONDS at least twice "
@@ -249,7 +297,7 @@ def _redis_url() -> str:
 
 REDIS_URL = _redis_url()
 # What a return value may weigh (bytes) before the build fails with SerializationError.
-RETVAL_MAX_BYTES = env.int("RETVAL_MAX_BYTES", default=64 * 1024 * 1024)
+RETVAL_MAX_BYTES = _whole("RETVAL_MAX_BYTES", 64 * 1024 * 1024)
 
 _FAR = 10 * 365 * 24 * 3600  # seconds: past any build
 Q_CLUSTER: dict[str, Any] = {

@@ -13,12 +13,14 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from jobcontrol.utils.text import clean_text
 from jobs.references import Secret
 from jobs.spellings import ALIGNMENTS, FORMS, any_base64, any_spelling, spell
 
 MASK = "•••"
 MIN_LENGTH = 4  # characters; masking shorter secrets would only shred the text
 MIN_LINE_LENGTH = 8  # of one line of a secret with several lines
+_MARGIN = 32 * 1024  # more characters than any spelling of one piece of a secret has
 _CHUNK = 1000  # longer secrets are masked in pieces of this length, to keep the pattern small
 
 
@@ -81,6 +83,20 @@ class Redactor:
     def redact(self, text: str) -> str:
         """Return `text` with `MASK` in place of every secret."""
         return self._pattern.sub(MASK, text) if self._pattern is not None else text
+
+    def redact_start(self, text: str, limit: int) -> str:
+        """Return the first `limit` characters of `text` redacted, in a form that can be stored.
+
+        Of a longer text no more is masked than is kept: masking holds the interpreter, and
+        megabytes of it would let a build's heartbeat wait.
+        """
+        if self._pattern is None or len(text) <= limit + 2 * _MARGIN:
+            return clean_text(self.redact(text), limit)
+        start = self.redact(text[: limit + 2 * _MARGIN])
+        # A secret that was cut in two stands at the end, where it is not masked.
+        start = start[:-_MARGIN]
+        marker = f"… [{len(text) - limit} characters cut]"
+        return clean_text(start[: max(limit - len(marker), 0)]) + marker
 
     def redact_json(self, value: Any) -> Any:
         """Return a copy of a JSON value with every string, key and number redacted."""

@@ -115,17 +115,25 @@ def failing_cleanup(build):
 
 
 def at_the_limits(token):
-    for limit in (200, 300, 500, 2_000, 10_000, 16 * 1024, 64 * 1024):
-        for before in range(len(token)):
-            if limit <= 2_000 or before % 9 == 4:
-                text = "." * (limit - before) + token
-                current_app.report_progress((text,), 1, 2, text)
-                logger.info(text)
-                if limit <= 300:
-                    logging.getLogger(text).info("so named")
-    for limit in (16 * 1024, 64 * 1024):
-        try:
-            raise ValueError("." * (limit - 10) + token)
-        except ValueError:
-            logger.exception("as logged")
-    raise ValueError("." * (10_000 - 10) + token)
+    """Put the secret wherever a text may be cut, with room for the note that says so."""
+    for limit in (200, 300, 500, 2_000):
+        for before in range(90):
+            text = "." * (limit - before) + token
+            current_app.report_progress((text,), 1, 2, text)
+            if limit <= 300:
+                logging.getLogger(text).info("so named")
+    for before in range(0, 90, 7):
+        logger.info("." * (64 * 1024 - before) + token)
+    for before in range(0, 90, 7):
+        for limit in (16 * 1024, 64 * 1024):
+            try:
+                raise ValueError("." * (limit - before) + token)
+            except ValueError:
+                held = "." * (1024 - before) + token
+                logger.exception("as logged %s", len(held))
+
+
+def raise_at_the_limit(token, limit, before):
+    held = "." * (1024 - before) + token
+    kind = type("." * (300 - before) + token, (Exception,), {})
+    raise kind("." * (limit - before) + token, len(held))

@@ -10,6 +10,7 @@ import logging.config
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -497,3 +498,27 @@ def leak(secret, where):
     if where == "unpicklable":
         return {secret: lambda: held}
     return secret
+
+
+def print_dots(count):
+    sys.stdout.reconfigure(line_buffering=True)
+    started = time.monotonic()
+    for _ in range(count):
+        print(".", end="")
+    return time.monotonic() - started
+
+
+def log_strange_level():
+    record = logging.makeLogRecord({"levelno": float("inf"), "msg": "strange level"})
+    logging.getLogger("odd").handle(record)
+    return 1
+
+
+def report_many_paths(count):
+    for number in range(count):
+        current_app.report_progress((str(number),), 1, 1)
+
+
+def print_below_python():
+    os.write(1, b"from below\n")
+    return subprocess.run(["echo", "from a child"], check=True).returncode  # noqa: S607

@@ -16,6 +16,11 @@ from typing import Any
 from django.db import connection
 from django.utils import timezone, translation
 
+from builds import capture, sessions
+from builds.logs import CaptureHandler
+from jobcontrol.exceptions import SkipBuild
+from jobcontrol.globals import current_app
+
 OTHERS = logging.getLogger("tests.of.somebody.else")
 
 
@@ -164,11 +169,42 @@ async def clean_up_later(build: Any) -> None:
 
 
 def nested(job_id: str) -> list[bool]:
-    """Build another job, which spoils the process; tell whether this one is still captured."""
-    from jobcontrol.globals import current_app
-
-    before = sys.stdout
+    """Build another job; tell whether streams and connection are still those of this one."""
+    connection.ensure_connection()
+    stream, raw = sys.stdout, connection.connection
     current_app.build_job(job_id)
     print("still captured")
     logging.getLogger("tests").debug("still captured too")
-    return [sys.stdout is before]
+    return [sys.stdout is stream, connection.connection is raw]
+
+
+def fork_and_look() -> list[int]:
+    """Tell by the child's exit code what it found that is its parent's; then our own state."""
+    connection.ensure_connection()
+    pid = os.fork()
+    if pid == 0:
+        found = [
+            sessions.current() is not None,
+            isinstance(sys.stdout, capture.OutputCapture),
+            any(isinstance(handler, CaptureHandler) for handler in logging.root.handlers),
+            connection.connection is not None,
+            not sessions.is_forked_child(),
+        ]
+        os._exit(sum(1 << place for place, yes in enumerate(found) if yes))
+    _, status = os.waitpid(pid, 0)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    return [os.waitstatus_to_exitcode(status), sessions.is_forked_child()]
+
+
+def fork_and_come_back(how: str) -> int:
+    """Let a child come back out of this function; return its exit code."""
+    pid = os.fork()
+    if pid == 0:
+        if how == "raise":
+            raise RuntimeError("in the child")
+        if how == "skip":
+            raise SkipBuild("in the child")
+        return 0
+    _, status = os.waitpid(pid, 0)
+    return os.waitstatus_to_exitcode(status)

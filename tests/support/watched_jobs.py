@@ -64,3 +64,21 @@ class Unpicklable(Exception):
 
 def raise_unpicklable():
     raise Unpicklable(1, 2)
+
+
+def report_again_when_written():
+    """Report, wait until that is stored, and report something else."""
+    rows = Build.objects.get(pk=current_build.id).progress
+    current_app.report_progress(("part",), 1, 9, "first")
+    current_app.report_progress(("other",), 1, 1, "only")
+    written = until(rows.filter(status_line="first").exists)
+    current_app.report_progress(("part",), 2, 8, "second")
+    return written
+
+
+def show_text(size):
+    return "é" * size
+
+
+def fail_at_length(size):
+    raise type("E" * size, (Exception,), {})("m" * size)

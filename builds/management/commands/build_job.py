@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from django.core.management.base import CommandParser
@@ -20,7 +20,7 @@ from builds.presentation import build_detail
 from builds.progress import progress_tree
 from builds.runner import run_here
 from jobcontrol.exceptions import InvalidRequest, NotFound, ProtectedJob
-from jobcontrol_site.commands import EXIT_BUILD_FAILED
+from jobcontrol_site.commands import EXIT_BUILD_FAILED, kept_clean
 from jobcontrol_site.lookup import find_job
 from jobcontrol_site.output import LiveProgress
 from jobcontrol_site.registry_commands import RegistryCommand
@@ -73,7 +73,8 @@ class Command(RegistryCommand):
     def _run_here(self, job: Job, *, arm: bool) -> Build:
         services.refuse_unarmed(job=job, arm=arm)
         build = services.create_build(job=job, trigger=Build.Trigger.CLI)
-        with self._display(build), _quiet():
+        stdout = kept_clean() if self.output_format == "json" else nullcontext()
+        with self._display(build), _quiet(), stdout:
             return run_here(build)
 
     def _queue(self, job: Job, *, arm: bool, wait: bool) -> Build:

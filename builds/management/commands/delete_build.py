@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from typing import Any
 
 from django.core.management.base import CommandParser
@@ -10,7 +11,7 @@ from django.core.management.base import CommandParser
 from builds.deletion import delete_build
 from builds.models import Build, Deletion
 from jobcontrol.exceptions import JobControlException
-from jobcontrol_site.commands import EXIT_WRONG
+from jobcontrol_site.commands import EXIT_WRONG, kept_clean
 from jobcontrol_site.lookup import find_builds
 from jobcontrol_site.registry_commands import RegistryCommand
 
@@ -32,7 +33,8 @@ class Command(RegistryCommand):
     def run(self, **options: Any) -> None:
         """Delete what can be deleted, and answer with what became of each build."""
         builds = find_builds(options["builds"])
-        rows = [self._delete(build, cleanup=not options["no_cleanup"]) for build in builds]
+        with kept_clean() if self.output_format == "json" else nullcontext():
+            rows = [self._delete(build, cleanup=not options["no_cleanup"]) for build in builds]
         self.emit(rows, human=lambda rows: "\n".join(_line(row) for row in rows if row["deleted"]))
         if not all(row["deleted"] for row in rows):
             sys.exit(EXIT_WRONG)

@@ -396,3 +396,7 @@ def test_uninstall_names_only_our_tables():
 def test_commands_can_be_called_from_code():
     """Nothing here depends on a command line."""
     call_command("list_jobs", verbosity=0)
+
+
+def test_nothing_is_older_than_time(db):
+    assert run_json("prune_logs", "--age", "999999d") == {"deleted": 0, "matching": 0}

@@ -1,6 +1,7 @@
 """The command line as people use it: real processes, their exit codes and what they print."""
 
 import json
+import os
 import subprocess
 
 import pytest
@@ -126,3 +127,36 @@ def test_a_reader_that_goes_away_is_no_error(site):
     assert "Traceback" not in error
     assert "BrokenPipe" not in error
     assert process.returncode == 141  # as if SIGPIPE had ended it
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("WORKERS", "abc"),
+        ("WORKERS", "1.5"),
+        ("HEARTBEAT_SECONDS", "nan"),
+        ("DATABASE_URL", "foo"),
+        ("DATABASE_URL", "mongodb"),
+        ("TIME_ZONE", "Mars/Olympus"),
+    ],
+)
+def test_a_wrong_environment_is_one_line(site, name, value):
+    given = f"{value}://user:passw0rd@host/x" if value == "mongodb" else value
+    result = cli(site, "list_jobs", env={name: given})
+    assert_one_line(result, value)
+    assert "passw0rd" not in result.stderr
+
+
+def test_an_id_that_is_no_text_is_not_there(site):
+    site.write_config(JOBS)
+    site.manage("migrate", check=True)
+    assert_one_line(cli(site, "show_job", os.fsdecode(b"\xff")), "there is no job")
+
+
+def test_json_is_pure_when_a_job_writes_below_python(site):
+    site.write_config('jobs: [{id: low, function: "tests.support.odd_jobs:print_below_python"}]')
+    site.manage("migrate", check=True)
+    result = cli(site, "--format", "json", "build_job", "low")
+    assert json.loads(result.stdout)["status"] == "SUCCESSFUL"
+    assert "from below" in result.stderr
+    assert "from a child" in result.stderr

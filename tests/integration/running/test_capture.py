@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
+import uuid
 
 import pytest
 
+from builds import logs, progress
 from builds.progress import progress_tree
+from builds.recorder import recorder
+from builds.sessions import BuildSession
+from jobs.redaction import Redactor
 from tests.support.jobs import build_function, messages
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -135,3 +140,43 @@ def test_capture_ends_with_the_build(capsys):
     logging.getLogger("tests").error("not of the build")
     assert build.log_messages.count() == before
     assert "not of the build" in capsys.readouterr().out
+
+
+def test_many_small_writes_to_one_line_cost_little():
+    build = build_function(ODD + "print_dots", 200_000)
+    assert build.status == "SUCCESSFUL", build.exception_message
+    assert float(build.payload.retval_text) < 20
+    (line,) = logged(build, logger="stdout")
+    assert line.message.startswith("...")
+
+
+def test_a_record_with_a_strange_level_is_kept():
+    build = build_function(ODD + "log_strange_level")
+    (row,) = logged(build, message="strange level")
+    assert row.level == logging.INFO
+
+
+def test_a_record_that_can_not_be_made_into_a_row_costs_only_itself(monkeypatch):
+    seen = []
+
+    def row_values(entry, redactor):
+        if not seen:
+            seen.append(entry)
+            raise ArithmeticError("no row")
+        return real(entry, redactor)
+
+    real = logs.row_values
+    monkeypatch.setattr(logs, "row_values", row_values)
+    session = BuildSession(0, uuid.uuid4(), Redactor({}))
+    session.logs.say(logging.INFO, "one")
+    scribe = recorder()
+    assert not scribe.call(lambda: scribe._flush(session))
+    (marker,) = session.logs.take(10)
+    assert "1 log records were dropped" in marker.message
+
+
+def test_the_log_says_that_progress_paths_were_dropped(monkeypatch):
+    monkeypatch.setattr(progress, "MAX_NODES", 5)
+    build = build_function(ODD + "report_many_paths", 20)
+    assert build.progress.count() == 5
+    assert len(logged(build, message__contains="further paths are dropped")) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 import threading
@@ -11,6 +12,7 @@ import pytest
 from django.db import connection, connections, transaction
 
 from builds import capture, isolation, retvals, runner
+from builds.logs import LogBuffer
 from builds.models import Build, Deletion
 from jobcontrol import globals as context_state
 from jobcontrol.core import JobControl
@@ -131,7 +133,7 @@ def test_a_nested_build_stays_inside_the_surroundings_of_the_outer_one():
         """
     )
     outer = build("outer")
-    assert retvals.unseal(outer.pk, bytes(outer.payload.retval)) == [True]
+    assert retvals.unseal(outer.pk, bytes(outer.payload.retval)) == [True, True]
     lines = messages(outer)
     assert "still captured" in lines
     assert "still captured too" in lines
@@ -240,13 +242,36 @@ def test_a_captured_stream_is_a_stream(capsys):
 
 
 def use_stream():
+    sys.stdout.close()
     sys.stdout.buffer.close()
+    assert not sys.stdout.closed
+    assert not sys.stdout.buffer.closed
     sys.stdout.buffer.write(b"bytes after closing\r\n")
     assert sys.stdout.writable()
     assert not sys.stdout.isatty()
     with pytest.raises(TypeError):
         sys.stdout.write(b"no text")
     sys.stderr.write("no end")
+
+
+def test_text_of_nobody_s_build_goes_to_the_real_stream():
+    real = io.StringIO()
+    stream = capture.OutputCapture("stdout", logging.INFO, real)
+    assert stream.write("of a thread left behind\n") == 24
+    assert real.getvalue() == "of a thread left behind\n"
+
+
+def test_a_line_without_end_is_kept_in_pieces(monkeypatch):
+    monkeypatch.setattr(capture, "MAX_HELD_CHARS", 100)
+    buffer = LogBuffer()
+    monkeypatch.setattr(capture, "current_buffer", lambda: buffer)
+    stream = capture.OutputCapture("stdout", logging.INFO, io.StringIO())
+    for _ in range(25):
+        stream.write("x" * 30)
+    stream.end(buffer)
+    pieces = [entry.message for entry in buffer.take(99)]
+    assert "".join(pieces) == "x" * 750
+    assert max(map(len, pieces)) < 200
 
 
 def test_a_process_without_a_usable_stream_can_be_printed_to():

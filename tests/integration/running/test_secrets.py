@@ -226,7 +226,14 @@ def test_a_secret_at_the_limit_of_a_message_is_masked_whole():
           - id: long
             function: tests.support.leaking_jobs:at_the_limits
             args: [!secret token]
+        {% for before in range(0, 90, 7) %}
+          - id: raised_{{ before }}
+            function: tests.support.leaking_jobs:raise_at_the_limit
+            args: [!secret token, 10000, {{ before }}]
+        {% endfor %}
         """
     )
     build("long")
+    for before in range(0, 90, 7):
+        assert build(f"raised_{before}").status == "FAILED"
     assert leaks("hunter22", "hunter2") == set()

@@ -228,3 +228,21 @@ def test_known_spellings_become_references(written: str) -> None:
     assert isinstance(reference, Secret)
     assert redactor.value(reference) == written
     assert redactor.redact(written) == MASK
+
+
+@pytest.mark.parametrize("before", [65_000, 65_999, 66_530, 66_535, 66_540])
+def test_of_a_long_text_the_start_is_masked_and_no_part_of_a_secret_shown(before: int) -> None:
+    secret = "-----BEGIN KEY-----"
+    shown = Redactor({"s": secret}).redact_start(
+        secret * 40 + "x" * before + secret * 400_000, 1000
+    )
+    assert len(shown) <= 1000
+    assert shown.startswith(MASK)
+    assert "characters cut]" in shown
+    assert "--" not in shown
+
+
+def test_the_start_of_a_huge_text_costs_little() -> None:
+    started = time.monotonic()
+    Redactor({"s": "-----BEGIN KEY-----"}).redact_start("x" * 60_000_000, 1000)
+    assert time.monotonic() - started < 2
