@@ -112,12 +112,11 @@ class Graph:
     edges: tuple[tuple[str, str], ...]
 
     @classmethod
-    def of(cls, nodes: Iterable[Node], needs: Iterable[tuple[str, str]]) -> Graph:
-        """Return the graph of `nodes` with those of the pairs `(job, what it needs)` within it."""
+    def of(cls, nodes: Iterable[Node], uses: Iterable[tuple[str, str]]) -> Graph:
+        """Return the graph of `nodes` with those of the pairs `uses` that lie within it."""
         found = tuple(nodes)
         ids = {node.id for node in found}
-        pairs = dict.fromkeys((used, user) for user, used in needs if {user, used} <= ids)
-        return cls(found, tuple(pairs))
+        return cls(found, tuple(dict.fromkeys(pair for pair in uses if ids.issuperset(pair))))
 
     @cached_property
     def digest(self) -> str:

@@ -94,7 +94,7 @@ def picture(graph: Graph, file_format: str, *, base: str) -> bytes:
 
 
 def inline_svg(graph: Graph) -> str:
-    """Return the picture as an element for a page, coloured by its style sheet. Raises NoPicture."""
+    """Return the picture as an element that the style sheet colours. Raises NoPicture."""
     return _kept(("inline", graph.digest), lambda: svg.inline(_svg(graph), graph).encode()).decode()
 
 
@@ -132,7 +132,12 @@ def _run(document: bytes) -> bytes:
     env = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
     try:
         result = subprocess.run(  # noqa: S603 - our own program
-            command, input=document, capture_output=True, env=env, timeout=DRAWING_SECONDS
+            command,
+            check=False,
+            input=document,
+            capture_output=True,
+            env=env,
+            timeout=DRAWING_SECONDS,
         )
     except subprocess.TimeoutExpired as error:
         raise NoPicture(

@@ -119,16 +119,16 @@ def _graph_of_all(tags: list[str]) -> Graph:
 
 def _graph_of(job: Job) -> Graph:
     """Return what `job` needs and what needs it, directly or not."""
-    needs = _edges()
+    uses = _edges()
     graph: dict[str, list[str]] = {job.pk: []}
-    for used, user in needs:
+    for used, user in uses:
         graph.setdefault(user, []).append(used)
         graph.setdefault(used, [])
     wanted = {*relations.ancestors(graph, job.pk), *relations.descendants(graph, job.pk), job.pk}
     jobs = Job.objects.all()
     if len(wanted) <= IN_ONE_QUERY:
         jobs = jobs.filter(pk__in=wanted)
-    return _graph((found for found in _light(jobs) if found.pk in wanted), needs, chosen=job.pk)
+    return _graph((found for found in _light(jobs) if found.pk in wanted), uses, chosen=job.pk)
 
 
 def _edges() -> list[tuple[str, str]]:
@@ -142,10 +142,10 @@ def _light(jobs: JobQuerySet) -> JobQuerySet:
     return jobs.defer("config_text", "docs", "notes")
 
 
-def _graph(jobs: Iterable[Job], needs: Iterable[tuple[str, str]], chosen: str = "") -> Graph:
+def _graph(jobs: Iterable[Job], uses: Iterable[tuple[str, str]], chosen: str = "") -> Graph:
     found = list(jobs)
     statuses = job_statuses(found)
-    return Graph.of((_node(job, statuses[job.pk], chosen) for job in found), needs)
+    return Graph.of((_node(job, statuses[job.pk], chosen) for job in found), uses)
 
 
 def _node(job: Job, status: JobStatus, chosen: str) -> Node:
