@@ -17,6 +17,7 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
 from builds import services, views
+from builds.admin.graph import GraphMixin
 from builds.admin.shared import ListOfOurs, partial, user_of
 from builds.models import Build
 from builds.status import JobStatus, job_statuses
@@ -44,7 +45,7 @@ admin.site.unregister(Job)
 
 
 @admin.register(Job)
-class BuildableJobAdmin(JobAdmin):
+class BuildableJobAdmin(GraphMixin, JobAdmin):
     """Jobs, with where they stand and the means to build them."""
 
     list_display = ["status_badge", "name", "tag_list", "last_build", "remarks"]
