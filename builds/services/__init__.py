@@ -14,7 +14,9 @@ from builds.services.deletions import (
     finish_deletion,
     refuse_if_in_use,
     request_deletion,
+    request_deletions,
     unfinished_users,
+    why_in_use,
 )
 from builds.services.leases import Outcome, beat, claim, close_lost_build, finish_build
 from builds.services.observations import store_observations, store_progress
@@ -51,8 +53,10 @@ __all__ = [
     "refuse_unarmed",
     "request_build",
     "request_deletion",
+    "request_deletions",
     "store_observations",
     "store_progress",
     "unfinished_users",
+    "why_in_use",
     "why_not_buildable",
 ]
