@@ -55,7 +55,7 @@ def request_deletions(
         refused = {build.pk: _why_in_use(build, needed.get(build.pk, [])) for build in held}
         free = [build for build in held if not refused[build.pk]]
         numbers = [build.pk for build in free]
-        functions = _cleanup_functions(numbers)
+        functions = cleanup_functions(numbers)
         Build.objects.filter(pk__in=numbers).update(deleting=True)
         made = Deletion.objects.bulk_create(
             Deletion(
@@ -145,10 +145,11 @@ def _needed_by(numbers: Sequence[int]) -> dict[int, list[int]]:
 
 def cleanup_function(build: Build) -> str:
     """Return the `module:function` that the build's own configuration names, or nothing."""
-    return _cleanup_functions([build.pk]).get(build.pk, "")
+    return cleanup_functions([build.pk]).get(build.pk, "")
 
 
-def _cleanup_functions(numbers: Sequence[int]) -> dict[int, str]:
+def cleanup_functions(numbers: Sequence[int]) -> dict[int, str]:
+    """Return the cleanup function of each of these builds, by number."""
     # Configurations alone: the return values beside them may be large.
     configs = BuildPayload.objects.filter(pk__in=numbers).values_list("pk", "config")
     return {
