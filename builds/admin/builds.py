@@ -61,6 +61,7 @@ class BuildAdmin(ReadOnlyMixin, BuildViews):
     list_per_page = 100
     list_max_show_all = 0
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER  # they count every row
     paginator = BoundedPaginator
     search_fields = ["id"]  # see get_search_results
     search_help_text = "A number, or a part of a job's id or title"
@@ -112,6 +113,12 @@ class BuildAdmin(ReadOnlyMixin, BuildViews):
     ) -> tuple[QuerySet[Build], bool]:
         """Search by number and by job."""
         return filters.search(queryset, search_term), False
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the list."""
+        return super().changelist_view(request, {"title": "Builds", **(extra_context or {})})
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
         """Allow the links "builds of this job" and "builds that use this one"."""

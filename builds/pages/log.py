@@ -153,19 +153,19 @@ def _lines(messages: list[LogMessage], *, whole: bool) -> list[dict[str, Any]]:
 def _counts(build: Build, asked: LogQuestion) -> dict[str, Any]:
     """Count what each level would show of the lines searched, in one bounded look."""
     names = ["", *LEVELS]
-    counted = LogMessage.objects.filter(build=build).order_by()[: COUNTED_LINES + 1]
+    messages = LogMessage.objects.filter(build=build).order_by("pk")
     wanted = {
         f"n{number}": Count("pk", filter=asked.of_text() & asked.of_level(name) & Q(pk__gt=0))
         for number, name in enumerate(names)
     }
-    found = counted.aggregate(**wanted, every=Count("pk"))
+    found = messages[:COUNTED_LINES].aggregate(**wanted)
     return {
         "levels": [
             {"name": name, "count": found[f"n{number}"], "chosen": name == asked.level}
             for number, name in enumerate(names)
         ],
         "count": found[f"n{names.index(asked.level)}"],
-        "is_long": found["every"] > COUNTED_LINES,
+        "is_long": messages[COUNTED_LINES : COUNTED_LINES + 1].exists(),
         "counted_lines": COUNTED_LINES,
     }
 
