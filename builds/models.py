@@ -55,7 +55,7 @@ class BuildQuerySet(models.QuerySet["Build"]):
     def eligible(self) -> BuildQuerySet:
         """Queued builds that may be claimed now, the next one first."""
         due = Q(not_before=None) | Q(not_before__lte=Now())
-        return self.queued().filter(due).order_by("-priority", "id")
+        return self.queued().filter(due, deleting=False).order_by("-priority", "id")
 
     def lease_over(self, seconds: float) -> BuildQuerySet:
         """Running builds without a heartbeat for `seconds` of database time."""
@@ -199,6 +199,7 @@ class BuildPayload(models.Model):
     config_text = models.TextField(blank=True, help_text="the same as YAML, secrets masked")
     retval = models.BinaryField(null=True, help_text="sealed pickle (see builds.retvals)")
     retval_text = models.TextField(blank=True)
+    retval_json = models.TextField(blank=True, help_text="the same as JSON, where it is JSON")
     traceback = JSONTextField(null=True, help_text="see jobcontrol.utils.tracebacks")
 
     def __str__(self) -> str:

@@ -10,11 +10,14 @@ from builds.services.deletions import (
     begin_deletion,
     claim_deletion,
     cleanup_function,
+    cleanup_functions,
     close_lost_deletion,
     finish_deletion,
     refuse_if_in_use,
     request_deletion,
+    request_deletions,
     unfinished_users,
+    why_in_use,
 )
 from builds.services.leases import Outcome, beat, claim, close_lost_build, finish_build
 from builds.services.observations import store_observations, store_progress
@@ -38,6 +41,7 @@ __all__ = [
     "claim",
     "claim_deletion",
     "cleanup_function",
+    "cleanup_functions",
     "close_lost_build",
     "close_lost_deletion",
     "create_build",
@@ -51,8 +55,10 @@ __all__ = [
     "refuse_unarmed",
     "request_build",
     "request_deletion",
+    "request_deletions",
     "store_observations",
     "store_progress",
     "unfinished_users",
+    "why_in_use",
     "why_not_buildable",
 ]

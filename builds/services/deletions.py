@@ -6,22 +6,26 @@ The cleanup function runs before anything is deleted (see `builds.deletion`, whi
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Subquery
 from django.db.models.functions import Now
 
 from builds import queue
-from builds.models import Build, BuildDependency, Deletion, seconds_ago
+from builds.models import Build, BuildDependency, BuildPayload, Deletion, seconds_ago
 from builds.workers import WorkerIdentity
-from jobcontrol.exceptions import BuildStateError, LeaseLost
+from jobcontrol.exceptions import BuildStateError, LeaseLost, NotFound
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 State = Deletion.State
 Outcome = Deletion.Outcome
+USERS_NAMED = 10
 
 
 def request_deletion(
@@ -37,6 +41,38 @@ def request_deletion(
     return deletion
 
 
+def request_deletions(
+    *, builds: Iterable[int], requested_by: User | None = None, cleanup: bool = True
+) -> tuple[list[Deletion], list[str]]:
+    """Ask a worker to delete many builds, by their numbers, in a few statements.
+
+    Return the deletions and, in words, why others can't be deleted; those stay as they are.
+    """
+    with transaction.atomic():
+        wanted = Build.objects.filter(pk__in=list(builds)).order_by("pk")
+        held = list(wanted.select_for_update())
+        needed = _needed_by([build.pk for build in held])
+        refused = {build.pk: _why_in_use(build, needed.get(build.pk, [])) for build in held}
+        free = [build for build in held if not refused[build.pk]]
+        numbers = [build.pk for build in free]
+        functions = cleanup_functions(numbers)
+        Build.objects.filter(pk__in=numbers).update(deleting=True)
+        made = Deletion.objects.bulk_create(
+            Deletion(
+                build_number=build.pk,
+                job_id=build.job_id,
+                requested_by=requested_by,
+                cleanup=cleanup,
+                cleanup_function=functions.get(build.pk, ""),
+                state=State.WAITING,
+            )
+            for build in free
+        )
+        if made:
+            transaction.on_commit(partial(queue.wake, times=min(len(made), settings.WORKERS)))
+    return made, [reason for reason in refused.values() if reason]
+
+
 def begin_deletion(
     *,
     build: Build,
@@ -46,7 +82,9 @@ def begin_deletion(
 ) -> Deletion:
     """Record a deletion, WAITING for a worker or RUNNING in `worker`, and reserve the build."""
     with transaction.atomic():
-        held = Build.objects.select_for_update().get(pk=build.pk)
+        held = Build.objects.select_for_update().filter(pk=build.pk).first()
+        if held is None:
+            raise NotFound(f"build #{build.pk} is not there any more.")
         refuse_if_in_use(held)
         Build.objects.filter(pk=held.pk).update(deleting=True)
         name = cleanup_function(held)
@@ -65,15 +103,25 @@ def begin_deletion(
 
 def refuse_if_in_use(build: Build) -> None:
     """Raise BuildStateError when the build can't be deleted now."""
+    problem = why_in_use(build)
+    if problem:
+        raise BuildStateError(problem)
+
+
+def why_in_use(build: Build) -> str:
+    """Return why the build can't be deleted now, in words; empty when it can."""
+    return _why_in_use(build, unfinished_users(build))
+
+
+def _why_in_use(build: Build, users: Sequence[int]) -> str:
     if build.deleting:
-        raise BuildStateError(f"build #{build.pk} is being deleted already.")
+        return f"build #{build.pk} is being deleted already."
     if build.status == Build.Status.RUNNING:
-        raise BuildStateError(f"build #{build.pk} is running and can't be deleted now.")
-    users = [f"#{number}" for number in unfinished_users(build)[:10]]
+        return f"build #{build.pk} is running and can't be deleted now."
     if users:
-        raise BuildStateError(
-            f"build #{build.pk} can't be deleted: unfinished builds need it ({', '.join(users)})."
-        )
+        names = ", ".join(f"#{number}" for number in users[:USERS_NAMED])
+        return f"build #{build.pk} can't be deleted: unfinished builds need it ({names})."
+    return ""
 
 
 def unfinished_users(build: Build) -> list[int]:
@@ -84,10 +132,30 @@ def unfinished_users(build: Build) -> list[int]:
     return list(needing.values_list("build_id", flat=True))
 
 
+def _needed_by(numbers: Sequence[int]) -> dict[int, list[int]]:
+    """Return the unfinished builds that use each of these builds."""
+    links = BuildDependency.objects.filter(dep_build__in=numbers).exclude(
+        build__status__in=Build.FINISHED
+    )
+    found: dict[int, list[int]] = {}
+    for used, user in links.values_list("dep_build_id", "build_id"):
+        found.setdefault(used, []).append(user)
+    return found
+
+
 def cleanup_function(build: Build) -> str:
     """Return the `module:function` that the build's own configuration names, or nothing."""
-    config = build.payload.config
-    return str(config.get("cleanup") or config.get("cleanup_function") or "")
+    return cleanup_functions([build.pk]).get(build.pk, "")
+
+
+def cleanup_functions(numbers: Sequence[int]) -> dict[int, str]:
+    """Return the cleanup function of each of these builds, by number."""
+    # Configurations alone: the return values beside them may be large.
+    configs = BuildPayload.objects.filter(pk__in=numbers).values_list("pk", "config")
+    return {
+        number: str(config.get("cleanup") or config.get("cleanup_function") or "")
+        for number, config in configs
+    }
 
 
 def claim_deletion(*, worker: WorkerIdentity) -> Deletion | None:

@@ -33,6 +33,7 @@ class Outcome:
     status: Build.Status
     retval: bytes | None = None
     retval_text: str = ""
+    retval_json: str = ""
     failure_kind: str = ""
     exception_type: str = ""
     exception_message: str = ""
@@ -51,7 +52,8 @@ def claim(*, worker: WorkerIdentity, build_id: int | None = None) -> Build | Non
     if build_id is None:
         wanted = Build.objects.eligible()
     else:
-        wanted = Build.objects.filter(pk=build_id, status__in=(Status.CREATED, Status.QUEUED))
+        waiting = (Status.CREATED, Status.QUEUED)
+        wanted = Build.objects.filter(pk=build_id, status__in=waiting, deleting=False)
     with transaction.atomic():
         # SKIP LOCKED on PostgreSQL; on SQLite the transaction holds the write lock already.
         best = wanted.select_for_update(skip_locked=True).values("pk")[:1]
@@ -137,5 +139,8 @@ def _close(build_id: int, token: uuid.UUID | None, outcome: Outcome) -> None:
     if not closed:
         raise LeaseLost(f"build #{build_id} was taken from this process")
     BuildPayload.objects.filter(build_id=build_id).update(
-        retval=outcome.retval, retval_text=outcome.retval_text, traceback=outcome.traceback
+        retval=outcome.retval,
+        retval_text=outcome.retval_text,
+        retval_json=outcome.retval_json,
+        traceback=outcome.traceback,
     )

@@ -77,11 +77,12 @@ def queue_build(*, build: Build, arm: bool = False) -> Build:
     Raises ProtectedJob as `request_build`, BuildStateError when it was started or queued before.
     """
     refuse_unarmed(job=build.job, arm=arm)
-    changed = Build.objects.filter(pk=build.pk, status=Status.CREATED).update(
-        status=Status.QUEUED, armed=build.job.protected
-    )
+    created = Build.objects.filter(pk=build.pk, status=Status.CREATED, deleting=False)
+    changed = created.update(status=Status.QUEUED, armed=build.job.protected)
     if not changed:
-        raise BuildStateError(f"build #{build.pk} was queued or started before.")
+        raise BuildStateError(
+            f"build #{build.pk} was queued or started before, or is being deleted."
+        )
     build.status = Status.QUEUED
     build.armed = build.job.protected
     transaction.on_commit(queue.wake)

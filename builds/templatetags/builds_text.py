@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django import template
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from jobcontrol_site import output
 
@@ -13,3 +18,23 @@ register = template.Library()
 def seconds(value: float | None) -> str:
     """Show a duration in seconds for people."""
     return output.seconds(value)
+
+
+@register.filter
+def moment(value: datetime | None, form: str = "%Y-%m-%d %H:%M:%S") -> SafeString | str:
+    """Show a time in the site's zone; the exact one, with its zone, stands in its title."""
+    if value is None:
+        return ""
+    local = timezone.localtime(value)
+    exact = f"{local:%Y-%m-%d %H:%M:%S.%f %z} ({local.tzname()})"
+    shown = local.strftime(form)
+    return format_html(
+        '<time class="jc-time" datetime="{}" title="{}">{}</time>', local.isoformat(), exact, shown
+    )
+
+
+@register.filter
+def moment_ms(value: datetime) -> SafeString | str:
+    """Show a time to the millisecond: for lines of a log."""
+    local = timezone.localtime(value)
+    return moment(value, f"%Y-%m-%d %H:%M:%S.{local.microsecond // 1000:03d}")

@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import escape
 
-from builds import views
+from builds.pages import progress as progress_pages
 from builds.models import Build, BuildDependency, BuildProgress, Deletion, LogMessage
 from jobcontrol.utils import ProgressReport
 from tests.support.commands import run
@@ -194,7 +194,7 @@ def test_absurd_progress_still_makes_a_valid_bar(viewer, current, total, value, 
 
 
 def test_a_wide_tree_is_shown_in_part_and_whole_when_asked(viewer, monkeypatch):
-    monkeypatch.setattr(views, "PROGRESS_SHOWN", 3)
+    monkeypatch.setattr(progress_pages, "SHOWN", 3)
     steps = [((f"group {number}",), 1) for number in range(6)]
     made = build_function("jobcontrol.utils.testing:testing_job", progress_steps=steps)
     page = viewer.get(page_of(made)).content.decode()
@@ -207,7 +207,7 @@ def test_a_cut_in_a_deep_tree_closes_every_list():
     table = [(tuple("abcdefgh"[: depth + 1]), 1, 1, "") for depth in range(8)]
     tree = ProgressReport.from_table([*table, (("z",), 1, 1, "")])
     for limit in range(1, 11):
-        rows = views.progress_rows(tree, limit)
+        rows = progress_pages.progress_rows(tree, limit)
         assert len(rows) == min(limit, 10)
         assert sum(row.opens for row in rows) == sum(len(row.closes) for row in rows)
 
