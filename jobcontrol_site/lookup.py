@@ -12,13 +12,13 @@ from jobs.models import Job
 _BIGGEST_ID = 2**63 - 1
 
 
-def find_job(job_id: str) -> Job:
-    """Return the job. Raises NotFound, which names the nearest job there is."""
+def find_job(job_id: str, *, lister: str = "'list_jobs'") -> Job:
+    """Return the job. Raises NotFound, which names the nearest job there is, or who lists them."""
     job = Job.objects.filter(pk=job_id).first() if "\x00" not in job_id else None
     if job is None:
         names = Job.objects.active().values_list("pk", flat=True)
         near = get_close_matches(job_id, names, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else "; 'list_jobs' lists what there is."
+        hint = f"; did you mean {near[0]!r}?" if near else f"; {lister} lists what there is."
         raise NotFound(f"there is no job {job_id!r}{hint}")
     return job
 

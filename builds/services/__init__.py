@@ -1,7 +1,7 @@
 """Every change of a build's state: the admin, the API, commands, schedules and workers come here.
 
 `requests` asks for builds, `leases` runs them, `observations` stores what they report,
-`deletions` removes them, `clusters` knows who works.
+`deletions` removes them, `clusters` knows who works, `tokens` who may come in by the API.
 """
 
 from builds.services.clusters import beat_cluster, end_cluster, live_clusters
@@ -27,6 +27,7 @@ from builds.services.requests import (
     request_build,
     why_not_buildable,
 )
+from builds.services.tokens import issue_token, revoke_token, user_of_token
 
 __all__ = [
     "Outcome",
@@ -44,6 +45,7 @@ __all__ = [
     "end_cluster",
     "finish_build",
     "finish_deletion",
+    "issue_token",
     "latest_successful_builds",
     "live_clusters",
     "queue_build",
@@ -51,8 +53,10 @@ __all__ = [
     "refuse_unarmed",
     "request_build",
     "request_deletion",
+    "revoke_token",
     "store_observations",
     "store_progress",
     "unfinished_users",
+    "user_of_token",
     "why_not_buildable",
 ]
