@@ -353,3 +353,29 @@ class UsedNonce(models.Model):
 
     def __str__(self) -> str:
         return self.nonce
+
+
+class ApiToken(models.Model):
+    """A token for the API, which acts for its user. Only its hash is kept."""
+
+    name = models.CharField(max_length=100, help_text="what it is for")
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        related_name="+",
+        help_text="whose permissions it has",
+    )
+    prefix = models.CharField(max_length=16, help_text="its first characters, to recognise it")
+    digest = models.CharField(max_length=64, unique=True, help_text="SHA-256 of the token")
+    created = models.DateTimeField(db_default=Now())
+    expires = models.DateTimeField()
+    last_used = models.DateTimeField(null=True, blank=True)
+    revoked = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name = "API token"
+        default_permissions = ("add", "delete", "view")
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix}…)"

@@ -1,5 +1,5 @@
-"""The pages of jobs, builds and deletions inside Django's admin."""
+"""The pages of jobs, builds, deletions and API tokens inside Django's admin."""
 
-from builds.admin import builds, deletions, jobs
+from builds.admin import builds, deletions, jobs, tokens
 
-__all__ = ["builds", "deletions", "jobs"]
+__all__ = ["builds", "deletions", "jobs", "tokens"]

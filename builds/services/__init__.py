@@ -1,7 +1,7 @@
 """Every change of a build's state: the admin, the API, commands, schedules and workers come here.
 
 `requests` asks for builds, `leases` runs them, `observations` stores what they report,
-`deletions` removes them, `clusters` knows who works.
+`deletions` removes them, `clusters` knows who works, `tokens` who may come in by the API.
 """
 
 from builds.services.clusters import beat_cluster, end_cluster, live_clusters
@@ -30,6 +30,7 @@ from builds.services.requests import (
     request_build,
     why_not_buildable,
 )
+from builds.services.tokens import issue_token, revoke_token, user_of_token
 
 __all__ = [
     "Outcome",
@@ -48,6 +49,7 @@ __all__ = [
     "end_cluster",
     "finish_build",
     "finish_deletion",
+    "issue_token",
     "latest_successful_builds",
     "live_clusters",
     "queue_build",
@@ -56,9 +58,11 @@ __all__ = [
     "request_build",
     "request_deletion",
     "request_deletions",
+    "revoke_token",
     "store_observations",
     "store_progress",
     "unfinished_users",
+    "user_of_token",
     "why_in_use",
     "why_not_buildable",
 ]
