@@ -54,9 +54,7 @@ def list_jobs(
     found = list(_tagged(tag)[offset : offset + limit + 1])
     jobs = found[:limit]
     statuses = job_statuses(jobs)
-    rows = [
-        {**job_summary(job, statuses[job.pk]), "link": _link(request, job.pk)} for job in jobs
-    ]
+    rows = [{**job_summary(job, statuses[job.pk]), "link": _link(request, job.pk)} for job in jobs]
     more = {"offset": offset + limit} if len(found) > limit else None
     return with_next(request, answer(rows), more)
 

@@ -9,8 +9,8 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import escape
 
-from builds.pages import progress as progress_pages
 from builds.models import Build, BuildDependency, BuildProgress, Deletion, LogMessage
+from builds.pages import progress as progress_pages
 from jobcontrol.utils import ProgressReport
 from tests.support.commands import run
 from tests.support.jobs import build, build_function, use_config
