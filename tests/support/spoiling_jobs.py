@@ -206,3 +206,29 @@ def fork_and_come_back(how: str) -> int:
         return 0
     _, status = os.waitpid(pid, 0)
     return os.waitstatus_to_exitcode(status)
+
+
+def look_whole() -> dict[str, Any]:
+    """Use all that a build may use, and return what of the process may have been spoilt."""
+    OTHERS.debug("a detail")
+    print("printed")
+    print("on stderr", file=sys.stderr)
+    thread = threading.Thread(target=_in_thread)
+    thread.start()
+    thread.join()
+    current_app.report_progress(None, 2, 2)
+    current_app.report_progress(("part",), 1, 1)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    now = state()
+    # Of this very build, made anew for each, or of django-q2's timer.
+    for name in ("streams", "hooks", "handlers", "logging", "levels", "warnings", "open", "timer"):
+        del now[name]
+    others = signal.valid_signals() - {signal.SIGALRM}
+    now["handlers"] = [(number, str(signal.getsignal(number))) for number in sorted(others)]
+    return {name: repr(value) for name, value in now.items()}
+
+
+def _in_thread() -> None:
+    logging.getLogger("some.thread").info("of a thread")
+    print("printed by it")
