@@ -86,7 +86,7 @@ def _spoil_logging() -> None:
         handler.setLevel(logging.CRITICAL)
     OTHERS.propagate = False
     OTHERS.disabled = True
-    logging.captureWarnings(True)
+    logging.captureWarnings(False)
     logging.disable(logging.CRITICAL)
 
 

@@ -183,3 +183,11 @@ def test_a_forked_child_has_nothing_of_its_parent_s():
 @pytest.mark.parametrize(("how", "code"), [("return", 0), ("skip", 0), ("raise", 1)])
 def test_a_forked_child_that_comes_back_ends_with_a_code(how, code):
     assert retval_of(build_function(SPOILING + "fork_and_come_back", how)) == code
+
+
+def test_a_value_whose_pickling_raises_anything_fails_the_build_naming_it():
+    """original #21"""
+    made = build_function(WATCHED + "return_quitter")
+    assert (made.status, made.failure_kind) == ("FAILED", "serialization")
+    assert "['pages'][0] (tests.support.watched_jobs.Quitter)" in made.exception_message
+    assert "SystemExit" in made.exception_message
