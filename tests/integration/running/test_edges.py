@@ -1,4 +1,4 @@
-"""What happens between two steps: a secret that went, a thread after a nested build, a late user."""
+"""Between two steps: a secret that went, a thread after a nested build, a late user."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from django.db import DataError, OperationalError
+from django.db import DataError, OperationalError, connection
 
 from builds import recorder, retvals, runner, services
 from builds.models import Build
@@ -152,6 +152,7 @@ def test_what_can_never_be_written_is_dropped_to_bound_the_memory(monkeypatch):
         patch.setattr(services, "store_observations", refuse)
         for expected in (0, 0, 1):
             assert not scribe._flush(session)
+            assert connection.connection is None, "the next try has a new one"
             assert session.logs.dropped == expected
             assert not session.logs.healthy
     assert scribe._flush(session)
