@@ -18,6 +18,7 @@ from django.utils import timezone, translation
 
 from builds import capture, sessions
 from builds.logs import CaptureHandler
+from builds.recorder import recorder
 from jobcontrol.exceptions import SkipBuild
 from jobcontrol.globals import current_app
 
@@ -179,6 +180,7 @@ def nested(job_id: str) -> list[bool]:
 def fork_and_look() -> list[int]:
     """Tell by the child's exit code what it found that is its parent's; then our own state."""
     connection.ensure_connection()
+    scribe = recorder()
     pid = os.fork()
     if pid == 0:
         found = [
@@ -187,6 +189,7 @@ def fork_and_look() -> list[int]:
             any(isinstance(handler, CaptureHandler) for handler in logging.root.handlers),
             connection.connection is not None,
             not sessions.is_forked_child(),
+            recorder() is scribe,
         ]
         os._exit(sum(1 << place for place, yes in enumerate(found) if yes))
     _, status = os.waitpid(pid, 0)

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from builds import deletion, runner, services
+from builds import deletion, retention, runner, services
 from builds.models import Build, Deletion
 from builds.progress import progress_tree
 from jobcontrol.exceptions import BuildStateError, CleanupFailed
@@ -107,3 +107,16 @@ def test_a_build_that_others_used_can_be_deleted_once_they_are_finished(django_u
     assert not Build.objects.filter(pk=made.pk).exists()
     link = used.inputs.get()
     assert (link.dep_build_id, link.dep_build_number) == (None, made.pk)
+
+
+def test_the_log_of_a_running_build_is_never_pruned():
+    """original #34"""
+    use_config(CLEANED.replace("__CLEANUP__", "say"))
+    made = build("a")
+    count = made.log_messages.count()
+    Build.objects.filter(pk=made.pk).update(status="RUNNING")
+    assert retention.prune_logs(max_age=0) == 0
+    assert made.log_messages.count() == count > 0
+    Build.objects.filter(pk=made.pk).update(status="SUCCESSFUL")
+    assert retention.prune_logs(max_age=0, dry_run=True) == count
+    assert retention.prune_logs(max_age=0) == count
