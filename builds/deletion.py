@@ -13,7 +13,7 @@ from django.db import transaction
 from builds import calling, capture, context, isolation, sessions, tracebacks
 from builds.models import Build, BuildDependency, Deletion
 from builds.sessions import BuildSession
-from jobcontrol.exceptions import BuildStateError, CleanupFailed
+from jobcontrol.exceptions import BuildStateError, CleanupFailed, NotFound
 from jobcontrol.utils.text import clean_text
 from jobs import registry
 
@@ -37,7 +37,7 @@ def delete_build(
     build; if it raises, the build stays, the failure is kept, and CleanupFailed is raised. Raises
     BuildStateError for a running build and for one that an unfinished build needs.
     """
-    _refuse_if_in_use(build)
+    _refuse_if_in_use(_again(build))
     name = _cleanup_function(build)
     deletion = Deletion(
         build_number=build.pk,
@@ -49,12 +49,20 @@ def delete_build(
     if name and cleanup:
         _clean_up(build, name, deletion)
     with transaction.atomic():
-        kept = Build.objects.select_for_update().get(pk=build.pk)
+        kept = _again(build, lock=True)
         _refuse_if_in_use(kept)
         deletion.save()
         kept.delete()
     logger.info("build #%s of %s was deleted", deletion.build_number, deletion.job_id)
     return deletion
+
+
+def _again(build: Build, *, lock: bool = False) -> Build:
+    builds = Build.objects.select_for_update() if lock else Build.objects.all()
+    found = builds.filter(pk=build.pk).first()
+    if found is None:
+        raise NotFound(f"build #{build.pk} was deleted before.")
+    return found
 
 
 def _refuse_if_in_use(build: Build) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from datetime import UTC, datetime
@@ -9,6 +10,7 @@ from datetime import UTC, datetime
 import psutil
 import pytest
 
+from tests import bootstrap
 from tests.support.site import Site
 
 COUNTER = """
@@ -224,6 +226,60 @@ def test_a_stop_lets_the_running_build_end(counting: Site):
     assert [build["status"] for build in builds(counting)] == ["SUCCESSFUL"]
 
 
+def test_a_stop_of_every_process_at_once_lets_the_running_build_end(counting: Site):
+    """As a service manager stops a service."""
+    counting.write_config(
+        f"""
+        jobs:
+          - id: slow
+            function: counting:count
+            args: ["{counting.folder}/counted", 7, 3.0]
+        """
+    )
+    for round_ in range(1, 4):
+        with counting.cluster() as cluster:
+            counting.manage("build_job", "slow", "--queue", check=True)
+            wait_for(lambda: (counting.folder / "counted").exists())
+            (counting.folder / "counted").unlink()
+            os.killpg(cluster.pid, signal.SIGTERM)
+            assert cluster.process.wait(timeout=60) == 0, cluster.output
+            assert cluster.processes() == []
+        assert [build["status"] for build in builds(counting)] == ["SUCCESSFUL"] * round_
+
+
+def test_a_jobs_own_children_still_end_when_they_are_told_to(counting: Site):
+    counting.write_module(
+        "children",
+        """
+        import multiprocessing, subprocess, sys, time
+
+        def run():
+            child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+            child.start()
+            program = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+            time.sleep(1)
+            child.terminate()
+            program.terminate()
+            child.join(30)
+            return child.exitcode, program.wait(30)
+        """,
+    )
+    counting.write_config("jobs:\n  - id: run\n    function: children:run\n")
+    with counting.cluster():
+        ended = counting.json("build_job", "run", "--queue", "--wait")
+    assert (ended["status"], ended["retval"]) == ("SUCCESSFUL", "(-15, -15)")
+
+
+def test_a_worker_without_tables_says_so_in_one_line(counting: Site, tmp_path):
+    env = {"DATABASE_URL": f"sqlite:///{tmp_path}/empty.sqlite3"}
+    ended = counting.manage("qcluster", env=env)
+    assert ended.returncode == 2
+    last = ended.stderr.splitlines()[-1]
+    assert last.startswith("jobcontrol: the database can't be used")
+    assert "migrate" in last
+    assert "Traceback" not in ended.stderr
+
+
 def test_redis_wakes_workers_too(counting: Site, redis_url: str):
     counting.env["REDIS_URL"] = redis_url
     with counting.cluster():
@@ -268,3 +324,14 @@ def test_the_workers_own_output_shows_no_secret(counting: Site):
         counting.manage("build_job", "leak", "--queue", "--wait", check=True)
         assert "could not log in with •••" in cluster.output
         assert "hunter22-secret" not in cluster.output
+
+
+def test_a_build_on_the_command_line_ends_with_sigterm(counting: Site):
+    command = counting.start(str(bootstrap.ROOT / "manage.py"), "build_job", "hang")
+    mark = counting.folder / "hanging"
+    wait_for(lambda: mark.exists() and mark.read_text())
+    command.send_signal(signal.SIGTERM)
+    assert command.wait(timeout=60) == 1
+    (ended,) = builds(counting)
+    assert (ended["status"], ended["failure_kind"]) == ("FAILED", "exception")
+    assert ended["exception"].startswith("SystemExit: 143")
