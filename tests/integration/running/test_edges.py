@@ -15,7 +15,7 @@ from builds import deletion, retention, runner, services
 from builds.models import Build, Deletion, LogMessage
 from builds.progress import progress_tree
 from jobcontrol.core import JobControl
-from jobcontrol.exceptions import BuildStateError, CleanupFailed, ProtectedJob
+from jobcontrol.exceptions import BuildStateError, CleanupFailed, NotInBuild, ProtectedJob
 from jobcontrol.globals import current_app
 from jobs import registry
 from jobs.models import Job
@@ -194,3 +194,9 @@ def test_a_child_forked_while_the_configuration_was_read_does_not_wait_for_ever(
     finally:
         done.set()
         thread.join()
+
+
+def test_progress_outside_a_build_is_a_clear_mistake():
+    """original #27"""
+    with pytest.raises(NotInBuild, match="report_progress"):
+        JobControl().report_progress(None, 1, 2)
