@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
+from contextlib import suppress
 
 import pytest
+from django.db import connection, transaction
+from django.utils import timezone
 
 from builds import deletion, retention, runner, services
-from builds.models import Build, Deletion
+from builds.models import Build, Deletion, LogMessage
 from builds.progress import progress_tree
-from jobcontrol.exceptions import BuildStateError, CleanupFailed
+from jobcontrol.core import JobControl
+from jobcontrol.exceptions import BuildStateError, CleanupFailed, NotInBuild, ProtectedJob
 from jobcontrol.globals import current_app
+from jobs import registry
 from jobs.models import Job
 from tests.support.jobs import build, messages, use_config
 
@@ -120,3 +126,77 @@ def test_the_log_of_a_running_build_is_never_pruned():
     Build.objects.filter(pk=made.pk).update(status="SUCCESSFUL")
     assert retention.prune_logs(max_age=0, dry_run=True) == count
     assert retention.prune_logs(max_age=0) == count
+
+
+def test_logs_are_pruned_in_small_steps(monkeypatch):
+    use_config(CLEANED.replace("__CLEANUP__", "say"))
+    made = build("a")
+    LogMessage.objects.bulk_create(
+        LogMessage(build=made, created=timezone.now(), level=20, logger="x", message="m")
+        for _ in range(23)
+    )
+    monkeypatch.setattr(retention, "CHUNK", 5)
+    assert retention.prune_logs(max_age=0) >= 23
+    assert not made.log_messages.exists()
+
+
+def test_a_refused_build_of_a_protected_job_leaves_nothing():
+    use_config("jobs: [{id: a, protect: true, function: 'tests.support.odd_jobs:value'}]")
+    with pytest.raises(ProtectedJob):
+        JobControl().build_job("a")
+    assert not Build.objects.exists()
+
+
+def build_and_take_back(job_id):
+    with suppress(ZeroDivisionError), transaction.atomic():
+        current_app.create_build(job_id)
+        raise ZeroDivisionError
+
+
+def test_a_build_made_in_a_transaction_that_is_taken_back_is_there():
+    if connection.vendor != "postgresql":
+        pytest.skip("on SQLite one transaction writes at a time")
+    use_config(
+        f"""
+        jobs:
+          - {{id: inner, function: "tests.support.odd_jobs:value"}}
+          - {{id: outer, function: "{HERE}build_and_take_back", args: [inner]}}
+        """
+    )
+    outer = build("outer")
+    assert outer.status == "SUCCESSFUL", outer.exception_message
+    assert Build.objects.get(job_id="inner").status == "CREATED"
+
+
+def test_new_secrets_are_masked_from_the_moment_the_file_has_them():
+    use_config("secret: {token: hunter22-hunter22}\njobs: []")
+    use_config("secret: {token: trustno1-trustno1}\njobs: []")
+    assert registry.redactor().redact("a trustno1-trustno1") == "a •••"
+
+
+@pytest.mark.timeout(60)
+def test_a_child_forked_while_the_configuration_was_read_does_not_wait_for_ever():
+    held, done = threading.Event(), threading.Event()
+
+    def hold():
+        with registry._process.lock:
+            held.set()
+            done.wait(50)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    try:
+        held.wait(50)
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0 if registry._process.lock.acquire(timeout=5) else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    finally:
+        done.set()
+        thread.join()
+
+
+def test_progress_outside_a_build_is_a_clear_mistake():
+    """original #27"""
+    with pytest.raises(NotInBuild, match="report_progress"):
+        JobControl().report_progress(None, 1, 2)
