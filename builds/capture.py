@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -183,6 +184,8 @@ def _in_forked_child() -> None:
     if _Installed.handler is not None:
         logging.root.removeHandler(_Installed.handler)
     _Installed.originals = _Installed.handler = None
+    # A worker takes no notice of SIGTERM; its job's children must, or nothing could end them.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     sessions.forget_all()
     for connection in connections.all(initialized_only=True):
         _inherited.append(connection.connection)

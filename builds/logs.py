@@ -22,6 +22,8 @@ from jobs.redaction import Redactor
 
 MAX_WAITING = 20_000  # records in memory per build
 MAX_WAITING_CHARS = 32 * 1024 * 1024
+# Of the messages that are written at once, so that masking them delays no heartbeat for long.
+MAX_TAKEN_CHARS = 4 * 1024 * 1024
 MAX_HELD_CHARS = 16 * 1024 * 1024  # of one message, before redaction
 MAX_MESSAGE_CHARS = 64 * 1024  # of one message, as stored
 MAX_EXCEPTION_TEXT = 16 * 1024  # of one text inside a stored exception
@@ -75,11 +77,13 @@ class LogBuffer:
         self.add(LogEntry(time.time(), level, "jobcontrol", message, origin=_origin()))
 
     def take(self, limit: int) -> list[LogEntry]:
-        """Remove and return the oldest records, at most `limit`."""
+        """Remove and return the oldest records: at most `limit`, fewer where they are long."""
         taken: list[LogEntry] = []
-        while self._entries and len(taken) < limit:
+        chars = 0
+        while self._entries and len(taken) < limit and chars < MAX_TAKEN_CHARS:
             taken.append(self._entries.popleft())
-        self._count(-sum(len(entry.message) for entry in taken))
+            chars += len(taken[-1].message)
+        self._count(-chars)
         if taken:
             with self._room:
                 self._room.notify_all()

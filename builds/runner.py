@@ -44,12 +44,13 @@ def run_next() -> Build | None:
     return _claim_and_run(None)
 
 
-def run_here(build: Build) -> Build:
+def run_here(build: Build, *, arm: bool = False) -> Build:
     """Run one build, CREATED or QUEUED, in this process and return it as it ended.
 
-    Raises BuildStateError when it was started before.
+    `arm` says that the request armed a protected job. Raises BuildStateError when it was started
+    before.
     """
-    if _claim_and_run(build.pk) is None:
+    if _claim_and_run(build.pk, arm=arm and build.job.protected) is None:
         build.refresh_from_db()
         raise BuildStateError(
             f"build #{build.pk} is {build.get_status_display()} and can't be run"
@@ -58,11 +59,11 @@ def run_here(build: Build) -> Build:
     return Build.objects.select_related("job").get(pk=build.pk)
 
 
-def _claim_and_run(build_id: int | None) -> Build | None:
+def _claim_and_run(build_id: int | None, *, arm: bool = False) -> Build | None:
     scribe = recorder()
     registry.ensure_current()
     worker = WorkerIdentity.current()
-    build = scribe.call(lambda: services.claim(worker=worker, build_id=build_id))
+    build = scribe.call(lambda: services.claim(worker=worker, build_id=build_id, arm=arm))
     if build is None:
         return None
     assert build.claim_token is not None
@@ -93,6 +94,8 @@ def _execute(build: Build, session: BuildSession, scribe: Recorder) -> Outcome:
     with _surroundings(session), context.active(build):
         session.logs.say(logging.INFO, f"Build #{build.pk} started: {config.get('function')}")
         try:
+            # It may have become protected while the build waited.
+            services.refuse_unarmed(job=build.job, arm=build.armed)
             args, kwargs = calling.arguments(config, inputs, session.redactor)
             value = calling.call(str(config.get("function")), args, kwargs)
             outcome = _success(build, value, session.redactor)

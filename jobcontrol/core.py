@@ -16,6 +16,7 @@ from jobcontrol import globals as context_state
 from jobcontrol.config import JobControlConfig, Readable
 from jobcontrol.exceptions import NotFound, NotInBuild
 from jobcontrol.infos import UNLOADED, BuildInfo, JobInfo, deprecated
+from jobcontrol.utils.text import clean_text
 from jobs import registry
 from jobs.models import Job
 
@@ -26,6 +27,8 @@ __all__ = [
     "JobExecutionContext",
     "JobInfo",
 ]
+
+MAX_ID = 2**63 - 1  # what the databases' integers hold
 
 
 class JobControl:
@@ -67,7 +70,10 @@ class JobControl:
 
     def get_build(self, build_id: int) -> BuildInfo:
         """Return a build. Raises NotFound."""
-        build = Build.objects.select_related("job").filter(pk=build_id).first()
+        number = build_id if isinstance(build_id, int) or str(build_id).isdecimal() else None
+        build = None
+        if number is not None and int(number) <= MAX_ID:
+            build = Build.objects.select_related("job").filter(pk=number).first()
         if build is None:
             raise NotFound(f"no build #{build_id}")
         return BuildInfo(self, build)
@@ -97,7 +103,7 @@ class JobControl:
         """
         info = build_id if isinstance(build_id, BuildInfo) else self.get_build(build_id)
         services.refuse_unarmed(job=info.model.job, arm=arm)
-        return BuildInfo(self, runner.run_here(info.model))
+        return BuildInfo(self, runner.run_here(info.model, arm=arm))
 
     def prune_logs(self, policy: Any = None) -> int:
         """Delete old log messages by a policy (see `builds.retention`); return how many."""
@@ -221,7 +227,9 @@ class AuthorObjects:
 
 
 def _job(job_id: object) -> Job:
-    job = Job.objects.filter(pk=str(job_id)).first()
+    name = str(job_id)
+    # What no database can hold is no id.
+    job = Job.objects.filter(pk=name).first() if clean_text(name) == name else None
     if job is None:
         raise NotFound(f"no job {job_id!r}: the configuration file has no such id")
     return job

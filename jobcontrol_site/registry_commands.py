@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from jobcontrol_site.commands import Command
@@ -16,6 +17,8 @@ class RegistryCommand(Command):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Sync if the file has changed, then run."""
+        # What is wrong with the file is said below, in the commands' own form.
+        logging.getLogger("jobs.registry").setLevel(logging.ERROR)
         registry.ensure_current()
         redactor = registry.redactor()
         for problem in registry.problems():

@@ -151,7 +151,7 @@ def _local_secret_key() -> str:
     """Make, or read, the key that a site used on one machine keeps for itself."""
     path = JOBCONTROL_STATE / "secret_key"
     try:
-        JOBCONTROL_STATE.mkdir(mode=0o700, parents=True, exist_ok=True)
+        JOBCONTROL_STATE.mkdir(mode=0o700, exist_ok=True)
         # O_EXCL: of two processes that start at once, one writes and the other reads.
         handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     except FileExistsError:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
-from django.db.models import Subquery
+from django.db.models import F, Subquery
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -42,11 +42,13 @@ class Outcome:
     log_line: str = ""
 
 
-def claim(*, worker: WorkerIdentity, build_id: int | None = None) -> Build | None:
+def claim(
+    *, worker: WorkerIdentity, build_id: int | None = None, arm: bool = False
+) -> Build | None:
     """Take the best eligible build, or the one named, for `worker`; None when there is none.
 
     The one place where a build becomes RUNNING: one conditional UPDATE, so that of any number of
-    workers one has it. A named build may be CREATED or QUEUED.
+    workers one has it. A named build may be CREATED or QUEUED, and be armed by this.
     """
     token = uuid.uuid4()
     if build_id is None:
@@ -63,6 +65,7 @@ def claim(*, worker: WorkerIdentity, build_id: int | None = None) -> Build | Non
             claim_token=token,
             start_time=Now(),
             heartbeat=Now(),
+            armed=True if arm else F("armed"),
         )
         if not claimed:
             return None

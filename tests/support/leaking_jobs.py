@@ -116,6 +116,7 @@ def failing_cleanup(build):
 
 def at_the_limits(token):
     """Put the secret wherever a text may be cut, with room for the note that says so."""
+    token += "." * 100
     for limit in (200, 300, 500, 2_000):
         for before in range(90):
             text = "." * (limit - before) + token
@@ -134,6 +135,7 @@ def at_the_limits(token):
 
 
 def raise_at_the_limit(token, limit, before):
+    token += "." * 100
     held = "." * (1024 - before) + token
     kind = type("." * (300 - before) + token, (Exception,), {})
     raise kind("." * (limit - before) + token, len(held))

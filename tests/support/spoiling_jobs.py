@@ -18,6 +18,7 @@ from django.utils import timezone, translation
 
 from builds import capture, sessions
 from builds.logs import CaptureHandler
+from builds.recorder import recorder
 from jobcontrol.exceptions import SkipBuild
 from jobcontrol.globals import current_app
 
@@ -86,7 +87,7 @@ def _spoil_logging() -> None:
         handler.setLevel(logging.CRITICAL)
     OTHERS.propagate = False
     OTHERS.disabled = True
-    logging.captureWarnings(True)
+    logging.captureWarnings(False)
     logging.disable(logging.CRITICAL)
 
 
@@ -181,6 +182,7 @@ def nested(job_id: str) -> list[bool]:
 def fork_and_look() -> list[int]:
     """Tell by the child's exit code what it found that is its parent's; then our own state."""
     connection.ensure_connection()
+    scribe = recorder()
     pid = os.fork()
     if pid == 0:
         found = [
@@ -189,6 +191,7 @@ def fork_and_look() -> list[int]:
             any(isinstance(handler, CaptureHandler) for handler in logging.root.handlers),
             connection.connection is not None,
             not sessions.is_forked_child(),
+            recorder() is scribe,
         ]
         os._exit(sum(1 << place for place, yes in enumerate(found) if yes))
     _, status = os.waitpid(pid, 0)
@@ -208,3 +211,29 @@ def fork_and_come_back(how: str) -> int:
         return 0
     _, status = os.waitpid(pid, 0)
     return os.waitstatus_to_exitcode(status)
+
+
+def look_whole() -> dict[str, Any]:
+    """Use all that a build may use, and return what of the process may have been spoilt."""
+    OTHERS.debug("a detail")
+    print("printed")
+    print("on stderr", file=sys.stderr)
+    thread = threading.Thread(target=_in_thread)
+    thread.start()
+    thread.join()
+    current_app.report_progress(None, 2, 2)
+    current_app.report_progress(("part",), 1, 1)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    now = state()
+    # Of this very build, made anew for each, or of django-q2's timer.
+    for name in ("streams", "hooks", "handlers", "logging", "levels", "warnings", "open", "timer"):
+        del now[name]
+    others = signal.valid_signals() - {signal.SIGALRM}
+    now["handlers"] = [(number, str(signal.getsignal(number))) for number in sorted(others)]
+    return {name: repr(value) for name, value in now.items()}
+
+
+def _in_thread() -> None:
+    logging.getLogger("some.thread").info("of a thread")
+    print("printed by it")

@@ -82,3 +82,14 @@ def show_text(size):
 
 def fail_at_length(size):
     raise type("E" * size, (Exception,), {})("m" * size)
+
+
+class Quitter:
+    """Its pickling ends the process, where it is let."""
+
+    def __reduce__(self):
+        raise SystemExit(5)
+
+
+def return_quitter():
+    return {"pages": [Quitter()]}

@@ -79,7 +79,7 @@ def test_rows_fit_their_columns():
 
 def test_names_and_lines_are_masked_before_they_are_cut():
     secrets = Redactor({"token": "hunter22-hunter22"})
-    token = "hunter22-hunter22"
+    token = "hunter22-hunter22" + "." * 100
     for before in range(100):
         name = "n" * (progress.MAX_NAME_CHARS - before) + token
         line = "s" * (progress.MAX_STATUS_CHARS - before) + token

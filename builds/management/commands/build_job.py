@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from types import FrameType
 from typing import Any
 
 from django.core.management.base import CommandParser
@@ -74,8 +76,8 @@ class Command(RegistryCommand):
         services.refuse_unarmed(job=job, arm=arm)
         build = services.create_build(job=job, trigger=Build.Trigger.CLI)
         stdout = kept_clean() if self.output_format == "json" else nullcontext()
-        with self._display(build), _quiet(), stdout:
-            return run_here(build)
+        with self._display(build), _quiet(), _ended_by_sigterm(), stdout:
+            return run_here(build, arm=arm)
 
     def _queue(self, job: Job, *, arm: bool, wait: bool) -> Build:
         build = services.request_build(job=job, trigger=Build.Trigger.CLI, arm=arm)
@@ -103,6 +105,20 @@ class Command(RegistryCommand):
             finally:
                 over.set()
                 drawer.join(timeout=5)
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the job like Ctrl-C does, so that its build does not stay RUNNING."""
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(128 + signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -14,8 +14,9 @@ from typing import Any
 import psutil
 from django.conf import settings
 from django.db import connections
-from django_q.cluster import Cluster
 
+from builds.cluster import QuietCluster
+from builds.models import Build
 from builds.supervisor import Supervisor
 from jobcontrol_site.commands import Command as BaseCommand
 from jobs import registry
@@ -37,12 +38,12 @@ class Command(BaseCommand):
         Builds that were cut off are closed as worker_lost by the next supervisor that looks.
         """
         registry.ensure_current(recheck_problems=True)
-        for problem in registry.problems():
-            self.warn(str(problem))
+        # Says in one line that there are no tables; the pusher would say it for ever.
+        Build.objects.exists()
         # The sentinel and its workers must not inherit a connection.
         connections.close_all()
         stop = Event()
-        cluster = Cluster()
+        cluster = QuietCluster()
         _on_signals(stop)
         cluster.start()
         logger.info("%s workers are ready (stop with Ctrl-C)", settings.WORKERS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from django.db import DataError, OperationalError
+from django.db import DataError, OperationalError, connection
 
 from builds import recorder, retvals, runner, services
 from builds.models import Build
@@ -152,6 +152,7 @@ def test_what_can_never_be_written_is_dropped_to_bound_the_memory(monkeypatch):
         patch.setattr(services, "store_observations", refuse)
         for expected in (0, 0, 1):
             assert not scribe._flush(session)
+            assert connection.connection is None, "the next try has a new one"
             assert session.logs.dropped == expected
             assert not session.logs.healthy
     assert scribe._flush(session)
@@ -183,3 +184,11 @@ def test_a_forked_child_has_nothing_of_its_parent_s():
 @pytest.mark.parametrize(("how", "code"), [("return", 0), ("skip", 0), ("raise", 1)])
 def test_a_forked_child_that_comes_back_ends_with_a_code(how, code):
     assert retval_of(build_function(SPOILING + "fork_and_come_back", how)) == code
+
+
+def test_a_value_whose_pickling_raises_anything_fails_the_build_naming_it():
+    """original #21"""
+    made = build_function(WATCHED + "return_quitter")
+    assert (made.status, made.failure_kind) == ("FAILED", "serialization")
+    assert "['pages'][0] (tests.support.watched_jobs.Quitter)" in made.exception_message
+    assert "SystemExit" in made.exception_message

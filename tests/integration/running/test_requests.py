@@ -178,6 +178,38 @@ def test_a_protected_job_starts_armed_only():
     assert build("outer").exception_type.endswith("ProtectedJob")
     assert build("armed").status == "SUCCESSFUL"
     assert services.request_build(job=job, trigger="cli", arm=True).armed
+    assert app.build_job("danger", arm=True).model.armed
+    assert Build.objects.filter(job="danger", status="SUCCESSFUL", armed=False).count() == 0
+
+
+def test_a_job_that_became_protected_while_its_build_waited_does_not_start():
+    use_config(PROTECTED.replace("    protect: true\n", ""))
+    waiting = services.request_build(job=Job.objects.get(pk="danger"), trigger="cli")
+    use_config(PROTECTED)
+    ended = runner.run_here(waiting)
+    assert ended.status == "FAILED"
+    assert ended.exception_type.endswith("ProtectedJob")
+
+
+def test_ids_that_nothing_can_have_are_not_found():
+    use_config(CHAIN)
+    app = JobControl()
+    for number in ("abc", -1, 10**30, None, "1.5", "٣"):
+        with pytest.raises(NotFound):
+            app.get_build(number)
+    for name in ("\udcff", "\x00", "x" * 1000, None):
+        with pytest.raises(NotFound):
+            app.get_job(name)
+
+
+def test_a_build_deleted_twice_is_not_found():
+    use_config(CHAIN)
+    made = build("first")
+    app = JobControl()
+    one, two = app.get_build(made.pk), app.get_build(made.pk)
+    one.delete()
+    with pytest.raises(NotFound, match="deleted before"):
+        two.delete()
 
 
 def test_a_nested_build_runs_and_the_context_comes_back():

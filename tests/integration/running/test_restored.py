@@ -67,6 +67,7 @@ def test_the_job_spoils_all_that_is_watched(tmp_path, monkeypatch, before):
     monkeypatch.setattr(runner.calling, "call", call)
     assert build_function(SPOILING + "spoil", str(tmp_path)).status == "SUCCESSFUL"
     assert set(SPOILT) <= set(differences(seen["before"], seen["after"]))
+    assert differences(before, state()) == {}
 
 
 def test_everything_is_put_back(tmp_path, before):
