@@ -184,7 +184,11 @@ def _attributes(node: Node, number: int, base: str | None) -> dict[str, str]:
     if base is None:
         return found
     tooltip = _escaped(node.description).replace("\n", "\\n")
-    return found | {"job": node.id, "tooltip": tooltip, "URL": _escaped(base + node.url)}
+    return found | {
+        "job": _UNDRAWABLE.sub(" ", node.id),
+        "tooltip": tooltip,
+        "URL": _escaped(base + node.url),
+    }
 
 
 def _label(node: Node) -> str:
