@@ -12,18 +12,15 @@ from django.core.paginator import Page, Paginator
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from builds import services
 from builds.models import Build, BuildPayload, LogMessage
 from builds.progress import progress_tree
-from builds.status import job_status, reason
+from builds.status import reason
 from builds.workers import WorkerIdentity
 from jobcontrol.utils import ProgressReport, TracebackInfo
-from jobs.models import Job
 
 LOG_LINES = 200  # per page
 CONSUMERS_SHOWN = 50
 PROGRESS_SHOWN = 500
-BUILDS_SHOWN = 10  # on a job's page
 LEVELS = [logging.getLevelName(level) for level in (10, 20, 30, 40, 50)]
 
 _CAUSED = "which directly caused:"
@@ -161,33 +158,3 @@ def _links(info: TracebackInfo) -> Iterator[TracebackLink]:
         # Groups are bounded where they are taken down.
         yield TracebackLink(link, joiner, [list(_links(member)) for member in link.group])
         before = link
-
-
-# --- Jobs -----------------------------------------------------------------------------------------
-
-
-def job_page(job: Job, *, may_build: bool) -> dict[str, Any]:
-    """Return how the job stands, whether it can be built now (or why not), its newest builds."""
-    builds = Build.objects.filter(job=job).newest_first().select_related("requested_by")
-    return {
-        "status": job_status(job),
-        "may_build": may_build,
-        "why_not": why_no_quick_build(job) if may_build else "",
-        "builds": [build_line(build) for build in builds[:BUILDS_SHOWN]],
-    }
-
-
-def why_no_quick_build(job: Job) -> str:
-    """Return why a plain click can't build the job; empty when it can."""
-    if job.protected:
-        return "This job is protected: it is built only by a request that arms it."
-    return services.why_not_buildable(job)
-
-
-def build_line(build: Build) -> dict[str, Any]:
-    """Return a build for a row of a list."""
-    return {
-        "build": build,
-        "duration": build.duration(timezone.now()),
-        "reason": reason(build),
-    }
