@@ -11,10 +11,12 @@ import hashlib
 import json
 import secrets
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.signing import BadSignature, SignatureExpired, TimestampSigner
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
 from builds.models import UsedNonce
 from builds.services import Request
@@ -38,6 +40,11 @@ def make_token(*, user: Any, session_key: str, requests: Sequence[Request]) -> s
     """
     content = _content(user, session_key, requests)
     return TimestampSigner(salt=_SALT).sign(f"{secrets.token_urlsafe(16)}.{content}")
+
+
+def armed_until() -> datetime:
+    """Return until when a token made now is good."""
+    return timezone.now() + timedelta(seconds=ARMING_SECONDS)
 
 
 def redeem(token: str, *, user: Any, session_key: str, requests: Sequence[Request]) -> None:

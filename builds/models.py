@@ -140,6 +140,9 @@ class Build(models.Model):
     exception_type = models.CharField(max_length=300, blank=True)
     exception_message = models.TextField(blank=True, help_text="of a skip: its reason")
 
+    # No column: whether a request found this build by its nonce and made none.
+    asked_before = False
+
     objects = BuildQuerySet.as_manager()
 
     class Meta:

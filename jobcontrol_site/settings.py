@@ -242,6 +242,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "jobs.context_processors.configuration",
+                "builds.context_processors.workers",
             ],
         },
     },
@@ -277,7 +278,7 @@ SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_HTTPONLY = True
 
-# --- HTTPS: off by default, so that a site on this machine works as it is -----------------------
+# --- HTTPS: off by default, so that a site on this machine works as it is ---------------
 
 SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", default=False)
 # A load balancer asks for it from within, without TLS.

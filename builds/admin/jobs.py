@@ -2,57 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin, messages
-from django.contrib.admin.utils import quote, unquote
+from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import URLPattern, path, reverse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
 from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from builds import services, views
+from builds.admin import asking
+from builds.admin.arming import ArmPage
+from builds.admin.build_form import BuildFormPage
 from builds.admin.graph import GraphMixin
-from builds.admin.shared import ListOfOurs, partial, user_of
+from builds.admin.job_list import JobChangeList, StatusFilter, row_of
+from builds.admin.job_page import job_page
+from builds.admin.shared import partial
 from builds.models import Build
-from builds.status import JobStatus, job_statuses
-from jobcontrol.exceptions import JobControlException
-from jobs.admin import JobAdmin
+from jobs.admin import JobAdmin, ProblemFilter, TagFilter
 from jobs.models import Job
 
-MAY_BUILD = "builds.run_build"
-
-
-class JobChangeList(ListOfOurs):
-    """Looks up where the jobs of the shown page stand, all at once."""
-
-    statuses: dict[str, JobStatus]
-
-    def get_results(self, request: HttpRequest) -> None:
-        """Fetch the page, then its states."""
-        super().get_results(request)
-        self.statuses = job_statuses(self.result_list)
-        for job in self.result_list:
-            job.shown_status = self.statuses[job.pk]
-
-
-admin.site.unregister(Job)
+_get_or_post = method_decorator(require_http_methods(["GET", "HEAD", "POST"]))
 
 
 @admin.register(Job)
 class BuildableJobAdmin(GraphMixin, JobAdmin):
     """Jobs, with where they stand and the means to build them."""
 
-    list_display = ["status_badge", "name", "tag_list", "last_build", "remarks"]
-    list_display_links = None  # type: ignore[assignment]  # the name is a link
+    list_display = ["state", "name", "needs", "builds", "button"]
+    list_display_links = None  # the name is a link
+    list_filter = [StatusFilter, TagFilter, "protected", "retired", ProblemFilter]
     sortable_by = ()  # the order is that of the file
-    change_form_template = "builds/job.html"
-    actions = ["build_selected"]
+    change_list_template = "builds/job_list.html"
+    actions = ["build_selected", "arm_selected"]
+
+    # --- The list
 
     def get_changelist(
         self,
@@ -62,53 +52,80 @@ class BuildableJobAdmin(GraphMixin, JobAdmin):
         """Use the list that knows the jobs' states."""
         return JobChangeList
 
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the list; what its buttons send carries the mark of this very page."""
+        more = {
+            "nonce": asking.new_nonce(),
+            "config_path": settings.JOBCONTROL_CONFIG,
+            **(extra_context or {}),
+        }
+        return super().changelist_view(request, more)
+
     @admin.display(description="status")
-    def status_badge(self, job: Job) -> SafeString:
-        """Where the job stands, and why."""
-        return partial("builds/_job_status.html", status=_status_of(job))
+    def state(self, job: Job) -> SafeString:
+        """Where the job stands."""
+        return partial("builds/_job_status.html", status=row_of(job).status)
 
     @admin.display(description="job")
     def name(self, job: Job) -> SafeString:
-        """Title and id, with a link."""
-        return partial("builds/_job_link.html", job=job)
+        """Title and id with a link, tags, and what is to be known of it."""
+        return partial("builds/_job_name.html", job=job, row=row_of(job))
 
-    @admin.display(description="remarks")
-    def remarks(self, job: Job) -> SafeString:
-        """Whether it is protected or retired, and its problem."""
-        return partial("builds/_job_remarks.html", job=job, status=_status_of(job))
+    @admin.display(description="needs")
+    def needs(self, job: Job) -> SafeString:
+        """The jobs whose builds it uses."""
+        return partial("builds/_job_needs.html", row=row_of(job))
 
-    @admin.display(description="last build")
-    def last_build(self, job: Job) -> SafeString:
-        """The newest finished build and those that wait or run."""
-        return partial("builds/_last_build.html", status=_status_of(job))
+    @admin.display(description="builds")
+    def builds(self, job: Job) -> SafeString:
+        """Builds that wait or run, the newest finished one, and the latest success."""
+        return partial("builds/_last_build.html", row=row_of(job), status=row_of(job).status)
+
+    @admin.display(description="build")
+    def button(self, job: Job) -> SafeString:
+        """The button that builds it, or why there is none."""
+        return partial("builds/_job_button.html", job=job, row=row_of(job))
+
+    # --- Rights
 
     def has_build_permission(self, request: HttpRequest) -> bool:
         """Whether the user may ask for builds."""
-        return request.user.has_perm(MAY_BUILD)
+        return asking.may_run(request)
+
+    def has_arm_permission(self, request: HttpRequest) -> bool:
+        """Whether the user may start builds of protected jobs."""
+        return asking.may_arm(request)
+
+    # --- Pages
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the address of the build button."""
-        build = path(
-            "<path:object_id>/build/",
-            self.admin_site.admin_view(self.build_now),
-            name="jobs_job_build",
-        )
-        return [build, *super().get_urls()]
+        """Add the build button, the build form and the page that arms several jobs."""
+        wrap = self.admin_site.admin_view
+        return [
+            path("arm/", wrap(self.arm_page), name="jobs_job_arm"),
+            path("<path:object_id>/build/", wrap(self.build_now), name="jobs_job_build"),
+            path("<path:object_id>/build-form/", wrap(self.build_form), name="jobs_job_build_form"),
+            *super().get_urls(),
+        ]
 
+    @method_decorator(require_safe)
     def change_view(
         self,
         request: HttpRequest,
         object_id: str,
-        form_url: str = "",
+        form_url: str = "",  # noqa: ARG002 - Django's signature
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         """Show one job, with its builds and the build button."""
-        job = self.get_object(request, unquote(object_id))
-        found: dict[str, Any] = {}
-        if job is not None and self.has_view_permission(request, job):
-            found = views.job_page(job, may_build=self.has_build_permission(request))
-        context = {**found, **(extra_context or {})}
-        return super().change_view(request, object_id, form_url, context)
+        job = self._visible_job(request, object_id)
+        if job is None:
+            return self._not_there(request, object_id)
+        context = asking.page_context(
+            request, self, title=job.label, object_id=object_id, **job_page(job, request)
+        )
+        return TemplateResponse(request, "builds/job.html", {**context, **(extra_context or {})})
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
@@ -116,46 +133,63 @@ class BuildableJobAdmin(GraphMixin, JobAdmin):
         """Find the job; an id that no database can hold is just not there."""
         return None if "\x00" in object_id else super().get_object(request, object_id, from_field)
 
+    @_get_or_post
+    def build_form(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Put one build together, arm it where that is needed, start it."""
+        job = self._visible_job(request, object_id)
+        if not asking.may_run(request):
+            raise PermissionDenied
+        if job is None:
+            return self._not_there(request, object_id)
+        return BuildFormPage(self, request, job).answer()
+
+    @_get_or_post
+    def arm_page(self, request: HttpRequest) -> HttpResponse:
+        """Arm several protected jobs and start them together."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return ArmPage(self, request).answer()
+
     @method_decorator(require_POST)
     def build_now(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Ask for a build of one job and show it."""
-        if not (self.has_build_permission(request) and self.has_view_permission(request)):
+        job = self._visible_job(request, object_id)
+        if not asking.may_run(request):
             raise PermissionDenied
-        job = self.get_object(request, unquote(object_id))
         if job is None:
-            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined, no-any-return]
-        builds = self._request_builds(request, [job])
-        if builds and request.user.has_perm("builds.view_build"):
-            return HttpResponseRedirect(
-                reverse("admin:builds_build_change", args=[quote(builds[0].pk)])
-            )
-        return HttpResponseRedirect(reverse("admin:jobs_job_change", args=[quote(job.pk)]))
+            return self._not_there(request, object_id)
+        asked = asking.ask(request, [job], trigger=Build.Trigger.QUICK)
+        asking.tell(request, asked)
+        made = [*asked.builds, *asked.before]
+        if made:
+            return asking.lead_to(request, made[0])
+        return HttpResponseRedirect(asking.job_address(job))
+
+    def _visible_job(self, request: HttpRequest, object_id: str) -> Job | None:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return self.get_object(request, unquote(object_id))
+
+    def _not_there(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        response: HttpResponse = self._get_obj_does_not_exist_redirect(  # type: ignore[attr-defined]
+            request, self.opts, object_id
+        )
+        return response
+
+    # --- Actions
 
     @admin.action(description="Build selected jobs", permissions=["build"])
     def build_selected(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
         """Ask for a build of each selected job that can be built."""
-        self._request_builds(request, list(queryset))
+        jobs = list(queryset[: asking.MAX_AT_ONCE + 1])
+        if len(jobs) > asking.MAX_AT_ONCE:
+            text = f"Only the first {asking.MAX_AT_ONCE} jobs were looked at. Select the others."
+            messages.warning(request, text)
+        chosen = jobs[: asking.MAX_AT_ONCE]
+        asking.tell(request, asking.ask(request, chosen, trigger=Build.Trigger.QUICK))
 
-    def _request_builds(self, request: HttpRequest, jobs: Sequence[Job]) -> list[Build]:
-        """Ask for builds, note them in the jobs' history and tell the user what came of it."""
-        builds = []
-        for job in jobs:
-            try:
-                build = services.request_build(
-                    job=job, trigger=Build.Trigger.QUICK, requested_by=user_of(request)
-                )
-            except JobControlException as error:
-                self.message_user(request, str(error), messages.ERROR)
-                continue
-            builds.append(build)
-            self.log_change(request, job, f"Asked for build #{build.pk}.")
-        if builds:
-            asked = ", ".join(f"#{build.pk} of {build.job_id}" for build in builds)
-            self.message_user(request, f"Queued: build {asked}.", messages.SUCCESS)
-        return builds
-
-
-def _status_of(job: Job) -> JobStatus:
-    """Return what `JobChangeList` looked up."""
-    status: JobStatus = job.shown_status  # type: ignore[attr-defined]
-    return status
+    @admin.action(description="Arm selected protected jobs…", permissions=["arm"])
+    def arm_selected(self, request: HttpRequest, queryset: QuerySet[Job]) -> HttpResponse:
+        """Show what the selected protected jobs would run, to arm them."""
+        ids = list(queryset.values_list("pk", flat=True)[: asking.MAX_AT_ONCE])
+        return ArmPage(self, request).show(ids)

@@ -133,7 +133,7 @@ def _create(request: Request) -> Build:
         raise InvalidRequest(
             f"job {job.id!r} is no longer in the configuration file and can't be built."
         )
-    config, config_text = _snapshot(request)
+    config, config_text = snapshot(request)
     with transaction.atomic():
         inputs = choose_inputs(job, request.dependency_builds)
         _lock_inputs(job, inputs)
@@ -173,11 +173,15 @@ def _build_of_nonce(nonce: str) -> Build:
         raise InvalidRequest(
             f"this request made build #{number} before, and that was deleted. Ask anew."
         )
+    build.asked_before = True
     return build
 
 
-def _snapshot(request: Request) -> tuple[dict[str, Any], str]:
-    """Return the configuration that the build keeps, and its text."""
+def snapshot(request: Request) -> tuple[dict[str, Any], str]:
+    """Return the configuration that the build keeps, and its text.
+
+    Raises InvalidRequest for arguments that don't fit.
+    """
     job = request.job
     if request.args is None and request.kwargs is None:
         return job.config, job.config_text
@@ -245,14 +249,25 @@ def choose_inputs(job: Job, chosen: Mapping[str, int]) -> dict[str, int]:
 
 
 def _check_pins(job: Job, pins: Mapping[str, int]) -> None:
-    good = dict(Build.objects.usable().filter(pk__in=pins.values()).values_list("pk", "job_id"))
+    wrong = wrong_pins(job, pins, usable_builds(pins.values()))
+    if wrong:
+        raise InvalidRequest(wrong)
+
+
+def usable_builds(numbers: Iterable[int]) -> dict[int, str]:
+    """Return the jobs of those builds that may be used as input, by number."""
+    usable = Build.objects.usable().filter(pk__in=list(numbers))
+    return dict(usable.values_list("pk", "job_id"))
+
+
+def wrong_pins(job: Job, pins: Mapping[str, int], usable: Mapping[int, str]) -> str:
+    """Say which pins can't be used, given what `usable_builds` said of all; "" when none."""
     wrong = [
         f"build #{number} is not a successful build of {name!r}"
         for name, number in pins.items()
-        if good.get(number) != name
+        if usable.get(number) != name
     ]
-    if wrong:
-        raise InvalidRequest(f"job {job.id!r}: " + "; ".join(wrong) + ".")
+    return f"job {job.id!r}: " + "; ".join(wrong) + "." if wrong else ""
 
 
 def _lock_inputs(job: Job, inputs: Mapping[str, int]) -> None:

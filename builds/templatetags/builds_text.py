@@ -38,3 +38,9 @@ def moment_ms(value: datetime) -> SafeString | str:
     """Show a time to the millisecond: for lines of a log."""
     local = timezone.localtime(value)
     return moment(value, f"%Y-%m-%d %H:%M:%S.{local.microsecond // 1000:03d}")
+
+
+@register.filter
+def first_line(text: str) -> str:
+    """Return the first line that says something."""
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
