@@ -42,6 +42,12 @@ def shelves(gate):
     return {"jars": 4, "boxes": 6}
 
 
+def hold(value, gate):
+    """Keep what it was given until the gate opens."""
+    wait_at(gate)
+    return value
+
+
 def broken(price):
     """Fail, with a cause."""
     basket = {"apple": price}
@@ -107,6 +113,15 @@ jobs:
     title: "Archive"
     function: flows:number
     cleanup: flows:refuse_cleanup
+
+  - id: held
+    title: "Held by another build"
+    function: flows:number
+
+  - id: holder
+    title: "Hold a build"
+    function: flows:hold
+    args: [!retval held, holder]
 
   - id: plain
     title: "Without a script"
