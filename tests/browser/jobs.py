@@ -131,6 +131,10 @@ jobs:
     title: "By keyboard"
     function: flows:number
 
+  - id: twice
+    title: "Clicked in haste"
+    function: flows:number
+
   - id: waiting
     title: "Wait for a source that was never built"
     function: flows:number
