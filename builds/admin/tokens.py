@@ -51,6 +51,12 @@ class TokenForm(TokenFormBase):
         model = ApiToken
         fields = ["name", "user", "expires"]
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        # One label stands beside both of its parts, which have none of their own.
+        for part, name in zip(self.fields["expires"].widget.widgets, ("date", "time"), strict=True):
+            part.attrs["aria-label"] = f"Expires, {name}"
+
     def clean_expires(self) -> datetime:
         """Refuse a token that could never be used."""
         expires: datetime = self.cleaned_data["expires"]

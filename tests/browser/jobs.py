@@ -42,6 +42,12 @@ def shelves(gate):
     return {"jars": 4, "boxes": 6}
 
 
+def hold(value, gate):
+    """Keep what it was given until the gate opens."""
+    wait_at(gate)
+    return value
+
+
 def broken(price):
     """Fail, with a cause."""
     basket = {"apple": price}
@@ -108,12 +114,25 @@ jobs:
     function: flows:number
     cleanup: flows:refuse_cleanup
 
+  - id: held
+    title: "Held by another build"
+    function: flows:number
+
+  - id: holder
+    title: "Hold a build"
+    function: flows:hold
+    args: [!retval held, holder]
+
   - id: plain
     title: "Without a script"
     function: flows:number
 
   - id: keys
     title: "By keyboard"
+    function: flows:number
+
+  - id: twice
+    title: "Clicked in haste"
     function: flows:number
 
   - id: waiting

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 PATIENCE = 90  # seconds; only ends a test that would hang
 
@@ -15,6 +15,17 @@ def open_job(page: Page, title: str) -> None:
     page.goto("/admin/jobs/job/")
     page.get_by_role("row").get_by_role("link", name=title).first.click()
     expect(page).to_have_url(re.compile(r"/jobs/job/.+/change/"))
+
+
+def main_of(page: Page) -> Locator:
+    """Return the part of a page that is its own."""
+    return page.locator("#content")
+
+
+def choose_action(page: Page, name: str) -> None:
+    """Do with the chosen rows of a list what its menu offers."""
+    page.get_by_label("Action:").select_option(label=name)
+    page.get_by_role("button", name="Go", exact=True).click()
 
 
 def quick_build(page: Page) -> None:
@@ -30,7 +41,7 @@ def wait_for_end(page: Page, status: str) -> None:
         assert time.monotonic() < end, f"{page.url} is still {found}"
         page.wait_for_timeout(100)
         page.reload()
-    assert found == status, page.get_by_role("main").inner_text()
+    assert found == status, main_of(page).inner_text()
 
 
 def status_of(page: Page) -> str:

@@ -7,7 +7,7 @@ import re
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import Running, log_in
-from tests.browser.steps import built, open_job, quick_build, wait_for_end
+from tests.browser.steps import built, main_of, open_job, quick_build, wait_for_end
 
 
 def test_a_person_logs_in_and_finds_the_jobs(contexts):
@@ -35,7 +35,7 @@ def test_a_build_is_started_by_one_click_and_watched_to_its_end(page: Page, runn
     quick_build(page)
     while not page.get_by_text("Counting jars").is_visible():
         page.reload()
-    main = page.get_by_role("main")
+    main = main_of(page)
     expect(main.get_by_text("RUNNING").first).to_be_visible()
     expect(page.get_by_text("3/4 (75%)")).to_be_visible()
     # The branches are summed: 3 of 4 and 0 of 6.
@@ -46,19 +46,25 @@ def test_a_build_is_started_by_one_click_and_watched_to_its_end(page: Page, runn
     expect(main).to_contain_text("{'jars': 4, 'boxes': 6}")
 
 
-def test_the_log_is_read_filtered_and_searched(page: Page, running: Running):
+def test_the_log_is_read_filtered_searched_and_downloaded(page: Page, running: Running):
     running.open_gate("shelves")
     built(page, "Count the shelves")
     expect(page.get_by_text("Opening the door")).to_be_visible()
-    page.get_by_label("From level").select_option("WARNING")
-    page.get_by_role("button", name="Filter").click()
+    page.get_by_role("link", name="The whole log").click()
+    expect(page.get_by_text("Opening the door")).to_be_visible()
+    page.get_by_role("link", name="WARNING and up").click()
     expect(page.get_by_text("A jar is missing")).to_be_visible()
     expect(page.get_by_text("Opening the door")).to_have_count(0)
-    page.get_by_label("From level").select_option("")
+    page.get_by_role("link", name="Show all").click()
     page.get_by_label("Containing").fill("all is")
-    page.get_by_role("button", name="Filter").click()
+    page.get_by_role("button", name="Search", exact=True).click()
     expect(page.get_by_text("All is counted")).to_be_visible()
     expect(page.get_by_text("A jar is missing")).to_have_count(0)
+    page.get_by_role("link", name="Show all").click()
+    with page.expect_download() as caught:
+        page.get_by_role("link", name="text", exact=True).click()
+    content = caught.value.path().read_text(encoding="utf-8")
+    assert content.index("Opening the door") < content.index("All is counted")
 
 
 def test_a_failure_shows_its_traceback_with_the_local_variables(page: Page):

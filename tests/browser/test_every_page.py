@@ -32,6 +32,13 @@ PAGES: dict[str, Callable[[dict[str, int]], str]] = {
     "protected job": lambda _: job_address("deploy"),
     "job never built": lambda _: job_address("never"),
     "odd job": lambda _: job_address('odd/id "<b>&é'),
+    "build form": lambda _: job_address("double", "build-form"),
+    "build form of a protected job": lambda _: job_address("deploy", "build-form"),
+    "run again": lambda made: job_address("shelves", "build-form") + f"?from={made['shelves']}",
+    "arming several": lambda _: "/admin/jobs/job/arm/?job=deploy",
+    "history of a job": lambda _: job_address("deploy", "history"),
+    "graph": lambda _: "/admin/jobs/job/graph/",
+    "graph of a job": lambda _: job_address("double", "graph"),
     "revisions": lambda _: "/admin/jobs/configrevision/",
     "revision": lambda _: "/admin/jobs/configrevision/1/change/",
     "builds": lambda _: "/admin/builds/build/",
@@ -39,7 +46,12 @@ PAGES: dict[str, Callable[[dict[str, int]], str]] = {
     "build with inputs": lambda made: build_address(made["double"]),
     "failed build": lambda made: build_address(made["broken"]),
     "odd build": lambda made: build_address(made['odd/id "<b>&é']),
+    "log": lambda made: build_address(made["shelves"], "log"),
+    "log with tracebacks": lambda made: build_address(made["broken"], "log"),
+    "deletion asked": lambda made: build_address(made["source"], "delete"),
     "deletions": lambda _: "/admin/builds/deletion/",
+    "API tokens": lambda _: "/admin/builds/apitoken/",
+    "new API token": lambda _: "/admin/builds/apitoken/add/",
     "users": lambda _: "/admin/auth/user/",
     "password": lambda _: "/admin/password_change/",
 }
@@ -55,7 +67,7 @@ def severe(axe: str) -> Callable[[Page], list[str]]:
         assert len(found["passes"]) > 5, "axe-core looked at nothing"
         return [
             f"{rule['id']}: {rule['help']}: "
-            + json.dumps([node["html"][:200] for node in rule["nodes"][:5]])
+            + json.dumps([(node["html"][:200], node["failureSummary"]) for node in rule["nodes"][:5]])
             for rule in found["violations"]
             if rule["impact"] in SEVERE
         ]
