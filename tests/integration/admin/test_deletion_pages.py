@@ -186,6 +186,12 @@ def test_many_builds_are_deleted_at_once(manager, jobs):
     assert left == {made[0].pk, made[1].pk, user.pk}
 
 
+def test_builds_that_go_together_are_not_called_used(manager, jobs):
+    chosen = [build("good").pk, build("user").pk]
+    data = {"action": "delete_selected", "_selected_action": chosen}
+    assert "Used by builds that stay none" in text(manager.post(LIST, data))
+
+
 @pytest.mark.parametrize("count", [300])
 def test_hundreds_are_asked_for_in_a_bounded_number_of_queries(
     manager, jobs, django_assert_max_num_queries, count
