@@ -190,6 +190,8 @@ def test_builds_that_go_together_are_not_called_used(manager, jobs):
     chosen = [build("good").pk, build("user").pk]
     data = {"action": "delete_selected", "_selected_action": chosen}
     assert "Used by builds that stay none" in text(manager.post(LIST, data))
+    build("user")  # uses the same one, and stays
+    assert "Used by builds that stay 1 of them" in text(manager.post(LIST, data))
 
 
 @pytest.mark.parametrize("count", [300])
