@@ -27,12 +27,6 @@ JOBS = {
     ]
 }
 
-# What a request of the run may name, beside what schemathesis makes up.
-KNOWN = {
-    "job_id": ["echo", "a/b"],
-    "build_id": [1, 2],
-    "deletion_id": [1],
-}
 OPERATIONS = [
     (method.upper(), path)
     for path, methods in api.get_openapi_schema()["paths"].items()
@@ -57,38 +51,47 @@ def _connection_stays_open():
 
 
 @pytest.fixture
-def headers(make_user):
-    """The header of somebody who may do everything, on a site where there is something to see."""
+def known(db):
+    """What a request may name, beside what schemathesis makes up."""
     use_config(json.dumps(JOBS))
-    build = Build.objects.create(pk=1, job_id="echo", status="SUCCESSFUL")
+    build = Build.objects.create(job_id="echo", status="SUCCESSFUL")
     BuildPayload.objects.create(build=build, retval_text="{'a': 1}")
-    BuildPayload.objects.create(
-        build=Build.objects.create(pk=2, job_id="echo", status="FAILED", failure_kind="timeout")
-    )
+    failed = Build.objects.create(job_id="echo", status="FAILED", failure_kind="timeout")
+    BuildPayload.objects.create(build=failed)
     LogMessage.objects.create(
         build=build, created="2026-01-31T12:00:00Z", level=30, logger="x", message="a line"
     )
-    Deletion.objects.create(pk=1, build_number=3, job_id="echo")
+    deletion = Deletion.objects.create(build_number=3, job_id="echo")
+    return {
+        "job_id": ["echo", "a/b"],
+        "build_id": [build.pk, failed.pk],
+        "deletion_id": [deletion.pk],
+    }
+
+
+@pytest.fixture
+def headers(make_user):
+    """The header of somebody who may do everything."""
     user = make_user(is_superuser=True)
     return {"Authorization": f"Bearer {make_token(user)[1]}"}
 
 
-def cases(operation, mode):
+def cases(operation, mode, known):
     """Make up requests; half of those with an id in their path name one that is there."""
     made_up = operation.as_strategy(generation_mode=mode)
-    name = next((name for name in KNOWN if f"{{{name}}}" in operation.path), None)
+    name = next((name for name in known if f"{{{name}}}" in operation.path), None)
     if name is None:
         return made_up
-    known = [
+    named = [
         operation.as_strategy(generation_mode=mode, path_parameters={name: value})
-        for value in KNOWN[name]
+        for value in known[name]
     ]
-    return st.one_of(made_up, *known)
+    return st.one_of(made_up, *named)
 
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
-def test_the_server_keeps_to_its_description(headers, method, path, mode):
+def test_the_server_keeps_to_its_description(headers, known, method, path, mode):
     schema = schemathesis.openapi.from_wsgi("/api/openapi.json", application, headers=headers)
     excluded = [positive_data_acceptance] if path in MORE_RULES else []
     statuses = set()
@@ -101,7 +104,7 @@ def test_the_server_keeps_to_its_description(headers, method, path, mode):
         suppress_health_check=list(HealthCheck),
         phases=(Phase.generate,),
     )
-    @given(case=cases(schema[path][method], mode))
+    @given(case=cases(schema[path][method], mode, known))
     def check(case):
         response = case.call_and_validate(headers=headers, excluded_checks=excluded)
         assert response.status_code < 500
