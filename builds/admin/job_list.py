@@ -17,9 +17,11 @@ from builds.admin.shared import ListOfOurs
 from builds.models import Build
 from builds.readiness import why_not
 from builds.status import FAILED, NOT_BUILT, OUTDATED, SUCCESS, JobStatus, job_statuses
+from jobs.admin import ProblemFilter, TagFilter
 from jobs.models import Job
 
 DEPENDENCIES_SHOWN = 6
+MENU = "builds/filter.html"
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,7 @@ class StatusFilter(admin.SimpleListFilter):
 
     title = "status"
     parameter_name = "status"
+    template = MENU
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """Offer each state."""
@@ -111,3 +114,21 @@ class StatusFilter(admin.SimpleListFilter):
         fits = _STATES[str(self.value())][1]
         statuses = job_statuses(queryset.only("pk", "config"))
         return queryset.filter(pk__in=[name for name, status in statuses.items() if fits(status)])
+
+
+class TagMenu(TagFilter):
+    """Jobs by their tags."""
+
+    template = MENU
+
+
+class ProblemMenu(ProblemFilter):
+    """Jobs by whether they can run."""
+
+    template = MENU
+
+
+class YesNoMenu(admin.BooleanFieldListFilter):
+    """Jobs by what is true of them or not."""
+
+    template = MENU
