@@ -12,7 +12,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -73,6 +73,7 @@ class BuildableJobAdmin(GraphMixin, JobAdmin):
         more = {
             "title": "Jobs",
             "nonce": asking.new_nonce(),
+            "graph_url": reverse("admin:jobs_graph"),
             "config_path": settings.JOBCONTROL_CONFIG,
             **(extra_context or {}),
         }
