@@ -10,6 +10,7 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.forms.boundfield import BoundField
 from django.utils import timezone
@@ -25,6 +26,8 @@ OFFERED = 50  # earlier builds of each dependency; older ones are named by numbe
 OFFERED_IN_ALL = 2_000
 MAX_NUMBER = 2**63 - 1
 ROWS = 6
+# Nearer to the edges of the calendar, a day in one zone is none in another.
+DAYS = [MinValueValidator(date(1970, 1, 1)), MaxValueValidator(date(2999, 12, 31))]
 
 
 # --- One build ------------------------------------------------------------------------------------
@@ -85,7 +88,7 @@ class BuildForm(forms.Form):
     def _add_inputs(self) -> None:
         offered = offers(self.dependencies)
         chosen = _chosen(self.job, self.source)
-        self.rows: list[tuple[Job, str, bool]] = []
+        self.rows: list[tuple[Job, str]] = []
         for dependency in self.dependencies:
             builds, has_older = offered[dependency.pk]
             name = field_name(dependency.pk)
@@ -94,7 +97,7 @@ class BuildForm(forms.Form):
                 self._add_input(name, dependency, builds, wanted)
                 if has_older:
                     self._add_older(name, dependency)
-            self.rows.append((dependency, name, has_older))
+            self.rows.append((dependency, name))
 
     def _add_input(self, name: str, dependency: Job, builds: Sequence[Build], wanted: int) -> None:
         typed = self.data.get(self.add_prefix(name)) if self.is_bound else None
@@ -126,7 +129,7 @@ class BuildForm(forms.Form):
                 self[name] if name in self.fields else None,
                 self[f"{name}-older"] if f"{name}-older" in self.fields else None,
             )
-            for dependency, name, _ in self.rows
+            for dependency, name in self.rows
         ]
 
     # --- Checks
@@ -186,7 +189,7 @@ class BuildForm(forms.Form):
 
     def _check_inputs(self, cleaned: Mapping[str, Any]) -> None:
         wanted: dict[str, tuple[Job, int]] = {}
-        for dependency, name, _ in self.rows:
+        for dependency, name in self.rows:
             older = f"{name}-older"
             if cleaned.get(older) is not None:
                 wanted[older] = (dependency, cleaned[older])
@@ -203,19 +206,20 @@ class BuildForm(forms.Form):
 
     def overrides(self) -> dict[str, Any]:
         """Return those of args and kwargs that differ from the job's own."""
+        wanted = self.cleaned_data if self.is_bound else self._given
         redactor = registry.redactor()
         return {
-            name: self.cleaned_data[name]
+            name: wanted[name]
             for name, empty in (("args", []), ("kwargs", {}))
-            if tags.encode(self.cleaned_data[name], redactor)
-            != (self.job.config.get(name) or empty)
+            if tags.encode(wanted[name], redactor) != (self.job.config.get(name) or empty)
         }
 
     def dependency_builds(self) -> dict[str, int]:
         """Return the build chosen for each dependency that has any."""
+        wanted = self.cleaned_data if self.is_bound else self.initial
         found = {}
-        for dependency, name, _ in self.rows:
-            number = self.cleaned_data.get(f"{name}-older") or self.cleaned_data.get(name)
+        for dependency, name in self.rows:
+            number = wanted.get(f"{name}-older") or wanted.get(name)
             if number:
                 found[dependency.pk] = number
         return found
@@ -295,10 +299,16 @@ class BuildFilter(forms.Form):
         label="Asked for by", required=False, choices=[("", "anything"), *Build.Trigger.choices]
     )
     since = forms.DateField(
-        label="From", required=False, widget=forms.DateInput({"type": "date"}, "%Y-%m-%d")
+        label="From",
+        required=False,
+        widget=forms.DateInput({"type": "date"}, "%Y-%m-%d"),
+        validators=DAYS,
     )
     until = forms.DateField(
-        label="To", required=False, widget=forms.DateInput({"type": "date"}, "%Y-%m-%d")
+        label="To",
+        required=False,
+        widget=forms.DateInput({"type": "date"}, "%Y-%m-%d"),
+        validators=DAYS,
     )
 
     def chosen(self, builds: BuildQuerySet) -> QuerySet[Build]:

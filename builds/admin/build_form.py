@@ -159,7 +159,7 @@ class BuildFormPage:
     # --- What is shown
 
     def wanted(self, form: BuildForm) -> Request:
-        """Return what a valid form asks for."""
+        """Return what a form asks for: what was typed, or what it is filled in with."""
         return Request(
             job=self.job,
             trigger=Build.Trigger.MANUAL,
@@ -206,11 +206,7 @@ class BuildFormPage:
         return ran if ran != self.job.function else ""
 
     def _preview(self, form: BuildForm) -> tuple[previews.Preview | None, str]:
-        if not form.is_bound:
-            filled_in = {name: form.get_initial_for_field(field, name) for name, field in
-                         form.fields.items()}  # fmt: skip
-            form = BuildForm(self.job, self.source, data=filled_in)
-        if not form.is_valid():
+        if form.is_bound and not form.is_valid():
             return None, "What is filled in is not right yet."
         try:
             return previews.preview(self.wanted(form)), ""

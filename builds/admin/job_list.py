@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,9 +17,11 @@ from builds.admin.shared import ListOfOurs
 from builds.models import Build
 from builds.readiness import why_not
 from builds.status import FAILED, NOT_BUILT, OUTDATED, SUCCESS, JobStatus, job_statuses
+from jobs.admin import ProblemFilter, TagFilter
 from jobs.models import Job
 
 DEPENDENCIES_SHOWN = 6
+MENU = "builds/filter.html"
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class JobChangeList(ListOfOurs):
         """Fetch the page, then the states of its jobs."""
         super().get_results(request)
         jobs = list(self.result_list)
-        statuses = job_statuses(jobs)
+        statuses = self._known_statuses() or job_statuses(jobs)
         reasons = why_not(jobs, statuses)
         rights = {
             "may_run": asking.may_run(request),
@@ -60,6 +62,11 @@ class JobChangeList(ListOfOurs):
         for job in jobs:
             job.row = JobRow(statuses[job.pk], reasons[job.pk], **rights)
         self.result_list = jobs
+
+    def _known_statuses(self) -> Mapping[str, JobStatus]:
+        """Return what the filter by status looked up already."""
+        chosen = (spec for spec in self.filter_specs if isinstance(spec, StatusFilter))
+        return next((spec.statuses for spec in chosen), {})
 
     @cached_property
     def is_narrowed(self) -> bool:
@@ -99,6 +106,8 @@ class StatusFilter(admin.SimpleListFilter):
 
     title = "status"
     parameter_name = "status"
+    template = MENU
+    statuses: Mapping[str, JobStatus] = {}
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """Offer each state."""
@@ -109,5 +118,24 @@ class StatusFilter(admin.SimpleListFilter):
         if self.value() not in _STATES:
             return queryset
         fits = _STATES[str(self.value())][1]
-        statuses = job_statuses(queryset.only("pk", "config"))
-        return queryset.filter(pk__in=[name for name, status in statuses.items() if fits(status)])
+        self.statuses = job_statuses(queryset.only("pk", "config"))
+        fitting = [name for name, status in self.statuses.items() if fits(status)]
+        return queryset.filter(pk__in=fitting)
+
+
+class TagMenu(TagFilter):
+    """Jobs by their tags."""
+
+    template = MENU
+
+
+class ProblemMenu(ProblemFilter):
+    """Jobs by whether they can run."""
+
+    template = MENU
+
+
+class YesNoMenu(admin.BooleanFieldListFilter):
+    """Jobs by what is true of them or not."""
+
+    template = MENU

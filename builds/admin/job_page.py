@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib.admin.utils import quote
 from django.core.paginator import Paginator
 from django.http import HttpRequest
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.utils import timezone
 
 from builds.forms import BuildFilter
@@ -40,7 +40,7 @@ def job_page(job: Job, request: HttpRequest) -> dict[str, Any]:
         "needed_by": [(one, statuses[one.pk]) for one in needed_by],
         "needs_hidden": max(len(statuses[job.pk].dependencies) - len(needs), 0),
         "needed_by_hidden": max(job.dependent_links.count() - len(needed_by), 0),
-        "graph_url": graph_address(job),
+        "graph_url": reverse("admin:jobs_job_graph", args=[quote(job.pk)]),
         **(_builds(job, statuses[job.pk], request) if _may_see_builds(request) else {}),
     }
 
@@ -52,14 +52,6 @@ def _links(links: Any, name: str) -> list[Any]:
 
 def _may_see_builds(request: HttpRequest) -> bool:
     return bool(request.user.has_perm("builds.view_build"))
-
-
-def graph_address(job: Job) -> str:
-    """Return the address of the job's dependency graph; "" on a site without that page."""
-    try:
-        return reverse("admin:jobs_job_graph", args=[quote(job.pk)])
-    except NoReverseMatch:
-        return ""
 
 
 # --- Builds ---------------------------------------------------------------------------------------

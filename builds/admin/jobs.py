@@ -12,7 +12,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -21,11 +21,18 @@ from builds.admin import asking
 from builds.admin.arming import ArmPage
 from builds.admin.build_form import BuildFormPage
 from builds.admin.graph import GraphMixin
-from builds.admin.job_list import JobChangeList, StatusFilter, row_of
+from builds.admin.job_list import (
+    JobChangeList,
+    ProblemMenu,
+    StatusFilter,
+    TagMenu,
+    YesNoMenu,
+    row_of,
+)
 from builds.admin.job_page import job_page
 from builds.admin.shared import partial
 from builds.models import Build
-from jobs.admin import JobAdmin, ProblemFilter, TagFilter
+from jobs.admin import JobAdmin
 from jobs.models import Job
 
 _get_or_post = method_decorator(require_http_methods(["GET", "HEAD", "POST"]))
@@ -37,7 +44,14 @@ class BuildableJobAdmin(GraphMixin, JobAdmin):
 
     list_display = ["state", "name", "needs", "builds", "button"]
     list_display_links = None  # the name is a link
-    list_filter = [StatusFilter, TagFilter, "protected", "retired", ProblemFilter]
+    list_filter = [
+        StatusFilter,
+        TagMenu,
+        ("protected", YesNoMenu),
+        ("retired", YesNoMenu),
+        ProblemMenu,
+    ]
+    show_facets = admin.ShowFacets.NEVER  # counting by status would look at every build
     sortable_by = ()  # the order is that of the file
     change_list_template = "builds/job_list.html"
     actions = ["build_selected", "arm_selected"]
@@ -57,7 +71,9 @@ class BuildableJobAdmin(GraphMixin, JobAdmin):
     ) -> HttpResponse:
         """Show the list; what its buttons send carries the mark of this very page."""
         more = {
+            "title": "Jobs",
             "nonce": asking.new_nonce(),
+            "graph_url": reverse("admin:jobs_graph"),
             "config_path": settings.JOBCONTROL_CONFIG,
             **(extra_context or {}),
         }
@@ -78,12 +94,12 @@ class BuildableJobAdmin(GraphMixin, JobAdmin):
         """The jobs whose builds it uses."""
         return partial("builds/_job_needs.html", row=row_of(job))
 
-    @admin.display(description="builds")
+    @admin.display(description="last builds")
     def builds(self, job: Job) -> SafeString:
         """Builds that wait or run, the newest finished one, and the latest success."""
         return partial("builds/_last_build.html", row=row_of(job), status=row_of(job).status)
 
-    @admin.display(description="build")
+    @admin.display(description="start")
     def button(self, job: Job) -> SafeString:
         """The button that builds it, or why there is none."""
         return partial("builds/_job_button.html", job=job, row=row_of(job))

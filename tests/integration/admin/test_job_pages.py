@@ -106,8 +106,9 @@ def test_a_job_that_cannot_be_built_says_why_beside_a_disabled_button(builder, j
     """original #5: the run button posted all the same"""
     page = builder.get(page_of(job_id)).content.decode()
     assert re.search(r"<button type=\"submit\"[^>]* disabled[^>]*>Build now</button>", page)
-    text = page.replace("&#x27;", "'")
-    assert why in text
+    assert why in page.replace("&#x27;", "'")
+    row = next(row for row in rows(builder.get(LIST)) if job_id in row)
+    assert ("protected" if job_id == "guarded" else "needs a build of first") in row
     response = builder.post(button_of(job_id), follow=True)
     assert response.redirect_chain == [(page_of(job_id), 302)]
     assert why in told(response)[0]
@@ -196,3 +197,26 @@ def test_problems_of_the_file_are_shown_on_every_page(viewer, client, monkeypatc
         assert "must be a list" in page, url
         assert "<b>&#x27;" not in page
     assert "must be a list" not in client.get("/admin/login/").content.decode()
+
+
+def test_our_pages_need_no_inline_style_or_script(builder):
+    """A content security policy forbids both; also in what reStructuredText is made of."""
+    notes = """
+      .. list-table::
+         :widths: 10 90
+
+         * - a
+           - b
+
+      .. image:: http://example.com/x.png
+         :width: 50%
+    """
+    use_config(
+        CONFIG.replace('title: "The first"', "title: First")
+        + f"  - id: noted\n    function: m:f\n    notes: |\n{notes}"
+    )
+    for url in (LIST, page_of("noted"), reverse("admin:jobs_job_build_form", args=["noted"])):
+        page = builder.get(url).content.decode()
+        found = re.findall(r"<script(?![^>]* src=)[^>]*>|<style|\sstyle=|\son[a-z]+=", page)
+        assert not found, f"{url}: {found}"
+    assert "<table" in builder.get(page_of("noted")).content.decode()
