@@ -31,6 +31,9 @@ API_NOWHERE = "404 404 404 404 404"
 API_NO_METHOD = "405 405 405 405 405"
 
 
+REDIRECT = "admin:django.views.generic.base.RedirectView"
+
+
 @dataclass(frozen=True)
 class Row:
     """What comes of GET and POST (with `data`) to one address, by role."""
@@ -56,7 +59,7 @@ def model_rows(model: str, number: str, read: str, **others: str) -> list[Row]:
         Row(f"{name}_history", f"{root}{number}/history/", history, history),
         Row(f"{name}_delete", f"{root}{number}/delete/", delete_get, delete_post),
         Row(f"{name}_change", f"{root}{number}/change/", read, others.get("change_post", NOBODY)),
-        Row("admin:", f"{root}{number}/", STAFF_302, STAFF_302),
+        Row(REDIRECT, f"{root}{number}/", STAFF_302, STAFF_302),
     ]
 
 
@@ -132,7 +135,7 @@ TABLE: list[Row] = [
         "api:run_job",
         "/api/job/{guarded}/run",
         "401 403 404 404 404",
-        "401 403 403 409 409",
+        "401 403 403 403 403",
         {},
         "json",
     ),

@@ -117,8 +117,10 @@ def test_the_login_page_tells_strangers_nothing_of_the_site(client, one_of_every
 
 @pytest.mark.parametrize("may", ["not staff", "not active"])
 def test_accounts_that_may_not_log_in_see_the_login_only(client, one_of_everything, may):
-    root = User.objects.create_superuser("other", is_staff=may != "not staff")
+    root = User.objects.create_superuser("other")
     client.force_login(root)
-    User.objects.filter(pk=root.pk).update(is_active=may != "not active")
+    User.objects.filter(pk=root.pk).update(
+        is_active=may != "not active", is_staff=may != "not staff"
+    )
     assert outcome(client.get("/admin/jobs/job/")) == "login"
     assert outcome(client.get("/admin/jobs/job/graph.svg")) == "login"
