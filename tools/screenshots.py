@@ -63,20 +63,62 @@ def build(name: str, view: str = "change") -> Callable[[Numbers], str]:
     return lambda made: f"/admin/builds/build/{made[name]}/{view}/"
 
 
+def arm(page: Page) -> None:
+    """Arm the build that the form shows."""
+    page.get_by_role("button", name="Arm", exact=True).click()
+    page.get_by_text("Armed.").wait_for()
+
+
+def spoil(page: Page) -> None:
+    """Ask for a build with arguments that do not fit."""
+    page.get_by_label("Named arguments").fill("curency: EUR")
+    page.get_by_role("button", name="Build", exact=True).click()
+    page.get_by_text("Nothing was started").wait_for()
+
+
+def search(page: Page) -> None:
+    """Look for something in the log."""
+    page.get_by_label("Containing").fill("page")
+    page.get_by_role("button", name="Search", exact=True).click()
+
+
 LIGHT = ("light", WIDE)
+DARK = ("dark", WIDE)
 
 SHOTS = (
+    Shot("login", lambda _: "/admin/login/"),
     Shot("index", lambda _: "/admin/"),
     Shot("jobs", lambda _: "/admin/jobs/job/", guide=LIGHT),
+    Shot("jobs-phone", lambda _: "/admin/jobs/job/", guide=("dark", NARROW)),
+    Shot("jobs-none", lambda _: "/admin/jobs/job/?q=nothing"),
     Shot("job", job("report"), guide=LIGHT),
     Shot("job-protected", job("publish_report")),
     Shot("job-empty", job("weekly_digest")),
+    Shot("job-failed", job("check_prices")),
+    Shot("job-history", job("publish_report", "history")),
+    Shot("build-form", job("report", "build-form"), guide=LIGHT),
+    Shot("build-form-wrong", job("check_prices", "build-form"), spoil),
+    Shot("build-form-protected", job("publish_report", "build-form")),
+    Shot("armed", job("publish_report", "build-form"), arm, guide=LIGHT),
+    Shot("arm-several", lambda _: "/admin/jobs/job/arm/?job=publish_report"),
+    Shot("graph", lambda _: "/admin/jobs/job/graph/", guide=LIGHT),
+    Shot("graph-of-job", job("report", "graph")),
     Shot("builds", lambda _: "/admin/builds/build/", guide=LIGHT),
+    Shot("builds-none", lambda _: "/admin/builds/build/?q=nothing"),
     Shot("build-running", build("read_catalogue"), guide=LIGHT),
     Shot("build-successful", build("report")),
+    Shot("build-published", build("publish_report")),
     Shot("build-failed", build("check_prices"), guide=LIGHT),
+    Shot("build-not-deleted", build("export_stock")),
+    Shot("log", build("read_catalogue", "log"), guide=DARK),
+    Shot("log-found", build("read_catalogue", "log"), search),
+    Shot("delete", build("report", "delete"), guide=LIGHT),
     Shot("deletions", lambda _: "/admin/builds/deletion/"),
+    Shot("deletion", lambda _: "/admin/builds/deletion/1/change/"),
+    Shot("tokens", lambda _: "/admin/builds/apitoken/"),
+    Shot("token-new", lambda _: "/admin/builds/apitoken/add/"),
     Shot("revisions", lambda _: "/admin/jobs/configrevision/"),
+    Shot("revision", lambda _: "/admin/jobs/configrevision/1/change/"),
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from django import forms
 from django.contrib import admin, messages
@@ -23,6 +23,8 @@ from builds import services
 from builds.models import ApiToken
 
 if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
     TokenAdminBase = admin.ModelAdmin[ApiToken]
     TokenFormBase = forms.ModelForm[ApiToken]
 else:
@@ -111,7 +113,7 @@ class ApiTokenAdmin(TokenAdminBase):
 
     # --- What is shown -------------------------------------------------------------------------
 
-    def get_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> list[str]:
+    def get_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> Any:
         """Ask for the user only where there is a choice."""
         if obj is not None:
             return ["name", "user", "start", "state", "created", "expires", "last_used"]
@@ -147,7 +149,7 @@ class ApiTokenAdmin(TokenAdminBase):
     def save_model(self, request: HttpRequest, obj: ApiToken, form: Any, change: bool) -> None:  # noqa: ARG002
         """Make the token; for themselves, unless a superuser chose somebody."""
         if not request.user.is_superuser:
-            obj.user_id = request.user.pk
+            obj.user = cast("User", request.user)
         obj.text_shown_once = services.issue_token(token=obj)  # type: ignore[attr-defined]
 
     def response_add(

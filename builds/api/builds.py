@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 
 from builds import history, services
 from builds.api import schemas
-from builds.api.auth import require
+from builds.api.auth import require, user_of
 from builds.api.jobs import LISTER
 from builds.api.replies import LINK, answer, refusals, with_next
 from builds.models import Build, BuildPayload, Deletion, LogMessage
@@ -234,7 +234,9 @@ def delete_build(
     """Ask a worker to clean up and delete a build; the outcome is in the deletion's own reply."""
     require(request, "builds.view_build", "builds.delete_build")
     build = lookup.find_build(build_id)
-    deletion = services.request_deletion(build=build, requested_by=request.user, cleanup=cleanup)
+    deletion = services.request_deletion(
+        build=build, requested_by=user_of(request), cleanup=cleanup
+    )
     how = "" if cleanup else " without cleanup"
     history.note(request.user, build, f"Asked over the API to delete this{how}.")
     response = answer(deletion_detail(_deletion(deletion.pk)), status=202)

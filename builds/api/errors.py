@@ -9,7 +9,13 @@ from typing import Any
 
 from django.core.exceptions import ObjectDoesNotExist, PermissionDenied, RequestDataTooBig
 from django.core.exceptions import SuspiciousOperation as BadRequestError
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    JsonResponse,
+    UnreadablePostError,
+)
 from django.http.multipartparser import MultiPartParserError
 from django.utils.cache import add_never_cache_headers
 from django.views.decorators.csrf import csrf_exempt
@@ -74,7 +80,7 @@ def _told_of_django(error: Exception) -> tuple[int, str]:
         return 403, str(error) or "you may not do that."
     if isinstance(error, RequestDataTooBig):
         return 413, TOO_BIG
-    if isinstance(error, BadRequestError | MultiPartParserError):
+    if isinstance(error, BadRequestError | MultiPartParserError | UnreadablePostError):
         return 400, NO_REQUEST
     logger.error("a request to the API failed", exc_info=error)
     return 500, OUR_FAULT
@@ -112,3 +118,5 @@ def _bound(request: HttpRequest) -> None:
     # A body without a length is not read at all.
     if not length.isdecimal() or int(length) > MAX_BODY:
         raise RequestDataTooBig(TOO_BIG)
+    # Read now: the CSRF check would take a form apart, and nobody could read the body after it.
+    _ = request.body

@@ -13,7 +13,7 @@ from pydantic import StringConstraints
 
 from builds import history, services
 from builds.api import schemas
-from builds.api.auth import require
+from builds.api.auth import require, user_of
 from builds.api.replies import LINK, answer, refusals, with_next
 from builds.api.values import decode_arguments, decode_keywords
 from builds.models import Build, UsedNonce
@@ -62,7 +62,7 @@ def list_jobs(
 def _tagged(tags: list[str]) -> QuerySet[Job]:
     jobs = Job.objects.active()
     # A tag is one line of printable text: no job can carry these, and PostgreSQL refuses NUL.
-    if any("\x00" in tag or "\n" in tag for tag in tags):
+    if any(not tag or "\x00" in tag or "\n" in tag for tag in tags):
         return jobs.none()
     return jobs.with_tags(list(dict.fromkeys(tags)))
 
@@ -70,7 +70,7 @@ def _tagged(tags: list[str]) -> QuerySet[Job]:
 # Before the next one, whose ids may end in "/run" as well.
 @router.post(
     "/{path:job_id}/run",
-    response={200: schemas.Started, **refusals(409, 413, 422)},
+    response={200: schemas.Started, **refusals(404, 409, 413)},
     summary="Build a job",
 )
 def run_job(
@@ -102,7 +102,7 @@ def run_job(
     build = services.request_build(
         job=job,
         trigger=Build.Trigger.API,
-        requested_by=request.user,
+        requested_by=user_of(request),
         arm=wish.arm,
         args=None if wish.args is None else decode_arguments(wish.args),
         kwargs=None if wish.kwargs is None else decode_keywords(wish.kwargs),

@@ -129,14 +129,14 @@ class RunRequest(BaseModel):
     # Strict: "arm": "no" must not arm anything.
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    args: list[Any] | None = Field(None, description="in place of the job's own")
-    kwargs: dict[str, Any] | None = Field(None, description="in place of the job's own")
+    args: list[Any] | None = Field(default=None, description="in place of the job's own")
+    kwargs: dict[str, Any] | None = Field(default=None, description="in place of the job's own")
     dependency_builds: dict[str, Id] = Field(
         default_factory=dict, description="the build to use, by job; the others are the latest"
     )
-    arm: bool = Field(False, description="yes, build this protected job")
+    arm: bool = Field(default=False, description="yes, build this protected job")
     idempotency_key: str | None = Field(
-        None,
+        default=None,
         min_length=1,
         max_length=MAX_KEY,
         description="the same key again gives the same build again",

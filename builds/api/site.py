@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
-from django.urls import URLPattern, re_path
+from django.urls import URLPattern, URLResolver, re_path
 from ninja import NinjaAPI
 from ninja.operation import Operation
 from ninja.parser import Parser
@@ -69,14 +69,15 @@ def describe(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
     return answer(api.get_openapi_schema())
 
 
-def _nothing_here(request: HttpRequest, **_: Any) -> HttpResponse:
+def _nothing_here(request: HttpRequest) -> HttpResponse:  # noqa: ARG001 - Django's signature
     raise Http404
 
 
-def _urls() -> tuple[list[URLPattern], str, str]:
+def _urls() -> tuple[list[URLResolver | URLPattern], str, str]:
     patterns, app_name, namespace = api.urls
     patterns.append(re_path(r"", _nothing_here))
     for pattern in patterns:
+        assert pattern.callback is not None
         pattern.callback = errors.as_json(pattern.callback)
     return patterns, app_name, namespace
 

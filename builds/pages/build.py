@@ -95,10 +95,12 @@ def run_again_address(build: Build) -> str:
 
 
 def deletion_part(build: Build) -> dict[str, Any] | None:
-    """Return the newest deletion of this build: it waits, runs, or failed and left the build."""
+    """Return the newest deletion of this build: it waits, runs, or failed and left the build.
+
+    One that is done left no build to show.
+    """
     deletion = (
         Deletion.objects.filter(build_number=build.pk, job=build.job_id)
-        .exclude(state=Deletion.State.DONE)
         .select_related("requested_by")
         .order_by("-pk")
         .first()

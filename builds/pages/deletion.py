@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import Model, QuerySet
 
 from builds import services
-from builds.models import Build, BuildPayload, BuildProgress, LogMessage
+from builds.models import Build, BuildDependency, BuildPayload, BuildProgress, LogMessage
 from builds.pages.build import consumers_part
 
 COUNTED = 100_000  # rows of a kind; beyond that it is "more than"
@@ -61,8 +61,8 @@ def read_numbers(text: str) -> list[int]:
 
 def _used(numbers: Sequence[int]) -> int:
     """Return how many of these builds were used by others that stay."""
-    used = Build.objects.filter(pk__in=numbers, consumers__isnull=False)
-    return used.exclude(consumers__build__in=numbers).distinct().count()
+    links = BuildDependency.objects.filter(dep_build__in=numbers).exclude(build__in=numbers)
+    return links.order_by().values("dep_build").distinct().count()
 
 
 def _count(rows: QuerySet[Any, Any] | QuerySet[Model]) -> str:

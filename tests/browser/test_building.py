@@ -7,7 +7,7 @@ import re
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import Running, log_in
-from tests.browser.steps import built, main_of, open_job, quick_build, wait_for_end
+from tests.browser.steps import built, main_of, open_job, quick_build, status_of, wait_for_end
 
 
 def test_a_person_logs_in_and_finds_the_jobs(contexts):
@@ -33,10 +33,9 @@ def test_a_build_is_started_by_one_click_and_watched_to_its_end(page: Page, runn
     running.close_gate("shelves")
     open_job(page, "Count the shelves")
     quick_build(page)
-    while not page.get_by_text("Counting jars").is_visible():
-        page.reload()
     main = main_of(page)
-    expect(main.get_by_text("RUNNING").first).to_be_visible()
+    while status_of(page) != "RUNNING" or not main.get_by_text("Counting jars").is_visible():
+        page.reload()
     expect(page.get_by_text("3/4 (75%)")).to_be_visible()
     # The branches are summed: 3 of 4 and 0 of 6.
     expect(page.get_by_text("3/10 (30%)")).to_be_visible()

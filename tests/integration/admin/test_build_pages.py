@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.html import escape
 
 from builds.models import Build, BuildDependency, BuildProgress, LogMessage
+from builds.pages import build as build_pages
 from builds.pages import progress as progress_pages
 from jobcontrol.utils import ProgressReport
 from tests.support.jobs import build, build_function, use_config
@@ -218,6 +219,21 @@ def test_odd_ids_of_jobs_show_well(viewer):
     listed = reverse("admin:builds_build_changelist") + "?" + urlencode({"job__id__exact": odd})
     assert f'{escape(listed.replace("+", "%20"))}"' in page
     assert viewer.get(listed).context["cl"].result_count == 1
+
+
+def test_run_again_leads_to_the_form_filled_in_from_this_build(staff, monkeypatch):
+    """original #34: run again was a placeholder"""
+    use_config(CONFIG)
+    made = build("first")
+    monkeypatch.setattr(build_pages, "reverse", lambda name, args: f"/{name}/{args[0]}")
+    runner = staff("jobs.view_job", "builds.view_build", "builds.run_build")
+    form = f'href="/admin:jobs_job_build_form/first?from={made.pk}"'
+    assert form in runner.get(page_of(made)).content.decode()
+    assert form not in staff("builds.view_build").get(page_of(made)).content.decode()
+    use_config("jobs: []")
+    page = runner.get(page_of(made))
+    assert form not in page.content.decode()
+    assert "It can't be run again" in text(page)
 
 
 def test_a_build_without_payload_has_a_page(viewer):

@@ -47,7 +47,7 @@ def make_token(user, **options):
 
 
 @pytest.fixture
-def make_user(transactional_db):
+def make_user(db):
     """Make a user with the named permissions (`app.codename`)."""
 
     def make(*permissions, group=None, **options):
@@ -76,7 +76,7 @@ def caller(make_user):
 
 
 @pytest.fixture
-def stranger(transactional_db):
+def stranger(db):
     return ApiClient()
 
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 from builds.models import ApiToken
 from tests.integration.api.conftest import ApiClient, make_token
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 ADD = reverse("admin:builds_apitoken_add")
 LIST = reverse("admin:builds_apitoken_changelist")
