@@ -16,7 +16,7 @@ from builds.admin import asking
 from builds.admin.shared import user_of
 from builds.arming import ArmingRefused
 from builds.forms import BuildForm
-from builds.models import Build, UsedNonce
+from builds.models import Build, BuildPayload, UsedNonce
 from builds.readiness import why_not
 from builds.services import Request
 from builds.status import job_status, reason
@@ -57,8 +57,9 @@ class BuildFormPage:
             raise PermissionDenied
         found = None
         if number.isascii() and number.isdecimal() and len(number) < 19:
-            builds = Build.objects.select_related("payload", "job").filter(job=self.job)
-            found = builds.filter(payload__isnull=False, pk=number).first()
+            payloads = BuildPayload.objects.only("config").filter(build__job=self.job)
+            config = payloads.select_related("build").filter(pk=number).first()
+            found = config.build if config else None
         if found is None:
             raise LookupError(
                 f"there is no build #{number[:20]} of this job (any more) to run again."

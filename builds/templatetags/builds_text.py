@@ -22,15 +22,25 @@ def seconds(value: float | None) -> str:
 
 @register.filter
 def moment(value: datetime | None, form: str = "%Y-%m-%d %H:%M:%S") -> SafeString | str:
-    """Show a time in the site's zone; the exact one, with its zone, stands in its title."""
+    """Show a time in the site's zone; the exact one, with its zone, stands in its title.
+
+    `pages.js` shows it in the reader's own zone; the title stays.
+    """
     if value is None:
         return ""
     local = timezone.localtime(value)
-    exact = f"{local:%Y-%m-%d %H:%M:%S.%f %z} ({local.tzname()})"
-    shown = local.strftime(form)
     return format_html(
-        '<time class="jc-time" datetime="{}" title="{}">{}</time>', local.isoformat(), exact, shown
+        '<time class="jc-time" datetime="{}" title="{}">{}</time>',
+        local.isoformat(),
+        exact_time(value),
+        local.strftime(form),
     )
+
+
+def exact_time(value: datetime) -> str:
+    """Return a time to the microsecond, with the site's zone."""
+    local = timezone.localtime(value)
+    return f"{local:%Y-%m-%d %H:%M:%S.%f %z} ({local.tzname()})"
 
 
 @register.filter

@@ -20,17 +20,18 @@
         if (event.persisted) location.reload();
     });
 
-    /* Moments in the reader's own time zone. */
+    /* Moments in the reader's own time zone: those written whole, and the end of an arming. */
     const two = (number) => String(number).padStart(2, "0");
     const clock = (moment) =>
         [moment.getHours(), moment.getMinutes(), moment.getSeconds()].map(two).join(":");
     const day = (moment) =>
         [moment.getFullYear(), two(moment.getMonth() + 1), two(moment.getDate())].join("-");
-    for (const element of document.querySelectorAll("time.jc-when, time.jc-clock")) {
+    for (const element of document.querySelectorAll("time.jc-time, time.jc-clock")) {
         const moment = new Date(element.dateTime);
+        const whole = /^\s*\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?\s*$/.exec(element.textContent);
         if (Number.isNaN(moment.getTime())) continue;
-        const isClock = element.classList.contains("jc-clock");
-        element.textContent = isClock ? clock(moment) : `${day(moment)} ${clock(moment)}`;
+        if (whole) element.textContent = `${day(moment)} ${clock(moment)}${whole[1] || ""}`;
+        else if (element.classList.contains("jc-clock")) element.textContent = clock(moment);
     }
 
     /* How long an arming still lasts, counted from when the page came: clocks may differ. */

@@ -310,6 +310,16 @@ def test_a_build_is_run_again_as_it_was(builder):
     assert f"again as build #{first.pk}" in LogEntry.objects.first().get_change_message()
 
 
+def test_again_never_loads_the_pickle(builder, django_assert_max_num_queries):
+    """original #21"""
+    first = build("dep")
+    with django_assert_max_num_queries(25) as captured:
+        assert builder.get(form_of("dep") + f"?from={first.pk}").status_code == 200
+    asked = [query["sql"] for query in captured.captured_queries if "payload" in query["sql"]]
+    assert asked
+    assert not any('"retval' in sql or "traceback" in sql for sql in asked)
+
+
 def test_again_with_an_input_that_was_deleted_takes_the_latest(builder):
     build("dep")
     first, new = build("job"), build("dep")
