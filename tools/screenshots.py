@@ -188,7 +188,8 @@ def take(browser: Browser, url: str, folder: Path, made: Numbers) -> None:
 def keep(page: Page, shot: Shot, scheme: str, width: int) -> None:
     """Write the picture of `page`, to the guide's folder if the guide shows it."""
     height = page.evaluate("document.documentElement.scrollHeight")
-    clip = {"x": 0, "y": 0, "width": width, "height": min(max(height, HEIGHT), TALLEST)}
+    # Its type has another name in each version of playwright.
+    clip: Any = {"x": 0, "y": 0, "width": width, "height": min(max(height, HEIGHT), TALLEST)}
     data = page.screenshot(full_page=True, clip=clip)
     is_for_guide = shot.guide == (scheme, width)
     name = f"{shot.name}.png" if is_for_guide else f"{shot.name}-{scheme}-{width}.png"
