@@ -13,6 +13,7 @@ import shutil
 import socket
 import sys
 import tempfile
+from typing import Any
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass

@@ -51,7 +51,6 @@ def test_the_pickle_needs_its_own_permission_and_is_never_loaded(viewer, staff, 
     made = build_function("tests.support.odd_jobs:value", [1, "two"])
     assert viewer.get(file_of(made, "retval.pickle")).status_code == 403
     may = staff("builds.view_build", "builds.download_pickle")
-    # Only there: the cache behind the pages has pickles of its own.
     monkeypatch.setattr(retvals, "pickle", None)
     answer = may.get(file_of(made, "retval.pickle"))
     assert pickle.loads(answer.content) == [1, "two"]
