@@ -20,6 +20,7 @@ STAFF = "login 200 200 200 200"
 STAFF_302 = "login 302 302 302 302"
 READERS = "login 403 200 200 200"
 OPERATORS = "login 403 403 302 302"
+STARTERS = "login 403 403 200 200"
 MANAGERS_200 = "login 403 403 403 200"
 MANAGERS = "login 403 403 403 302"
 NOBODY = "login 403 403 403 403"
@@ -82,7 +83,52 @@ TABLE: list[Row] = [
         "login 404 404 404 404",
     ),
     # --- Jobs ---
-    *model_rows("jobs_job", "{job}", READERS),
+    *model_rows("jobs_job", "{job}", READERS, change_post=NO_METHOD),
+    Row(
+        "admin:jobs_job_build_form",
+        "/admin/jobs/job/{job}/build-form/",
+        STARTERS,
+        OPERATORS,
+        {"step": "build", "args": "[1]", "kwargs": "{}"},
+    ),
+    # Without a token nothing protected starts: the page says so.
+    Row(
+        "admin:jobs_job_build_form",
+        "/admin/jobs/job/{guarded}/build-form/",
+        STARTERS,
+        STARTERS,
+        {"step": "build", "args": "[1]", "kwargs": "{}"},
+    ),
+    Row(
+        "admin:jobs_job_build_form",
+        "/admin/jobs/job/{guarded}/build-form/",
+        STARTERS,
+        MANAGERS_200,
+        {"step": "arm", "args": "[1]", "kwargs": "{}"},
+    ),
+    Row(
+        "admin:jobs_job_build_form",
+        "/admin/jobs/job/{guarded}/build-form/",
+        STARTERS,
+        MANAGERS_200,
+        {"step": "start", "token": "x", "args": "[1]", "kwargs": "{}"},
+    ),
+    Row(
+        "admin:jobs_job_arm",
+        "/admin/jobs/job/arm/",
+        MANAGERS,
+        MANAGERS_200,
+        {"job": "guarded", "step": "arm"},
+    ),
+    Row(
+        "admin:jobs_job_arm",
+        "/admin/jobs/job/arm/?job=guarded",
+        MANAGERS_200,
+        MANAGERS_200,
+        {"job": "guarded", "step": "start"},
+    ),
+    # The button never starts what is protected: it says why.
+    Row("admin:jobs_job_build", "/admin/jobs/job/{guarded}/build/", NO_METHOD, OPERATORS),
     *model_rows("jobs_configrevision", "{revision}", READERS),
     Row("admin:jobs_job_build", "/admin/jobs/job/{job}/build/", NO_METHOD, OPERATORS),
     Row("admin:jobs_graph", "/admin/jobs/job/graph/", READERS, NO_METHOD),
@@ -154,5 +200,5 @@ TABLE: list[Row] = [
     Row("api:show_retval", "/api/build/{build}/retval", API_READERS, API_NO_METHOD),
     Row("api:deletion", "/api/deletion/{deletion}", API_READERS, API_NO_METHOD),
     Row("api:api-root", "/api/", API_NOWHERE, API_NOWHERE),
-    Row("api:", "/api/nothing", API_NOWHERE, API_NOWHERE),
+    Row("api:builds.api.site._nothing_here", "/api/nothing", API_NOWHERE, API_NOWHERE),
 ]
