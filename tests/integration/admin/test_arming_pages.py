@@ -10,8 +10,10 @@ from django.core import signing
 from django.test import Client
 from django.urls import reverse
 
+from builds import services
 from builds.forms import field_name
 from builds.models import Build, UsedNonce
+from jobcontrol.exceptions import InvalidRequest
 from tests.support.jobs import build, use_config
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -284,6 +286,23 @@ def test_several_are_started_all_or_none(manager):
     assert f"build #{newer.pk} of dep" in text(response)
     assert not protected_builds().exists()
     assert not UsedNonce.objects.filter(nonce__startswith="arming:").exists()
+
+
+def test_when_one_of_several_fails_none_starts_and_the_arming_stays_good(manager, monkeypatch):
+    armed = manager.post(SEVERAL, {"job": ["danger", "purge"], "step": "arm", "nonce": "x"})
+    real = services.request_build
+
+    def request_build(**wish):
+        if wish["job"].pk == "purge":
+            raise InvalidRequest("not now")
+        return real(**wish)
+
+    monkeypatch.setattr(services, "request_build", request_build)
+    assert "Nothing was started: not now" in text(start(manager, armed, SEVERAL))
+    assert not protected_builds().exists()
+    monkeypatch.undo()
+    start(manager, armed, SEVERAL)
+    assert protected_builds().count() == 2
 
 
 def test_several_started_twice_start_once(manager):

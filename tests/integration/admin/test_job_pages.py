@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from builds.models import Build
 from jobs import registry
-from jobs.config import Problem
+from jobs.config import Problem, load_object
 from tests.support.jobs import build, use_config
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -199,24 +199,32 @@ def test_problems_of_the_file_are_shown_on_every_page(viewer, client, monkeypatc
     assert "must be a list" not in client.get("/admin/login/").content.decode()
 
 
+NOTES = """
+.. list-table::
+   :widths: 10 90
+
+   * - a
+     - b
+
+.. image:: http://example.com/x.png
+   :width: 50%
+   :height: 10px
+
+.. figure:: http://example.com/y.png
+   :figwidth: 30%
+"""
+
+
 def test_our_pages_need_no_inline_style_or_script(builder):
     """A content security policy forbids both; also in what reStructuredText is made of."""
-    notes = """
-      .. list-table::
-         :widths: 10 90
-
-         * - a
-           - b
-
-      .. image:: http://example.com/x.png
-         :width: 50%
-    """
-    use_config(
-        CONFIG.replace('title: "The first"', "title: First")
-        + f"  - id: noted\n    function: m:f\n    notes: |\n{notes}"
-    )
+    noted = {"id": "noted", "function": "m:f", "notes": NOTES}
+    configuration = load_object({"jobs": [noted]})
+    registry.use(configuration)
+    registry.sync(configuration, check_functions=False)
     for url in (LIST, page_of("noted"), reverse("admin:jobs_job_build_form", args=["noted"])):
         page = builder.get(url).content.decode()
         found = re.findall(r"<script(?![^>]* src=)[^>]*>|<style|\sstyle=|\son[a-z]+=", page)
         assert not found, f"{url}: {found}"
-    assert "<table" in builder.get(page_of("noted")).content.decode()
+    page = builder.get(page_of("noted")).content.decode()
+    assert page.count('src="http://example.com/') == 2
+    assert "<td><p>b</p></td>" in page
