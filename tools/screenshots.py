@@ -181,6 +181,7 @@ def take(browser: Browser, url: str, folder: Path, made: Numbers) -> None:
                 page.goto(shot.address(made))
                 if shot.prepare is not None:
                     shot.prepare(page)
+                    page.wait_for_load_state()
                 neutral(page, folder)
                 keep(page, shot, scheme, width)
             context.close()
