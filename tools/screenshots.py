@@ -13,11 +13,11 @@ import shutil
 import socket
 import sys
 import tempfile
-from typing import Any
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
