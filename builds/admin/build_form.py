@@ -58,7 +58,7 @@ class BuildFormPage:
         found = None
         if number.isascii() and number.isdecimal() and len(number) < 19:
             payloads = BuildPayload.objects.only("config").filter(build__job=self.job)
-            config = payloads.select_related("build").filter(pk=number).first()
+            config = payloads.select_related("build").filter(pk=int(number)).first()
             found = config.build if config else None
         if found is None:
             raise LookupError(
