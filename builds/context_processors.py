@@ -5,17 +5,16 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.cache import cache
 from django.http import HttpRequest
 
 from builds import services
 
-CACHE_KEY = "builds.workers_alive"
-CACHE_SECONDS = 5  # a page in between may tell what was true so long ago
+REMEMBERED_SECONDS = 5  # a page in between may tell what was true so long ago
 
 
 def workers(request: HttpRequest) -> dict[str, Any]:
@@ -29,13 +28,25 @@ def workers(request: HttpRequest) -> dict[str, Any]:
     return {"worker_command": worker_command()}
 
 
+class _Remembered:
+    """What was found when it was last looked for, in this process."""
+
+    alive = False
+    until = float("-inf")  # as time.monotonic() counts
+
+
 def is_any_alive() -> bool:
     """Whether a cluster said lately that it lives; looked up every few seconds at most."""
-    known = cache.get(CACHE_KEY)
-    if known is None:
-        known = services.live_clusters().exists()
-        cache.set(CACHE_KEY, known, CACHE_SECONDS)
-    return bool(known)
+    now = time.monotonic()
+    if now >= _Remembered.until:
+        _Remembered.alive = services.live_clusters().exists()
+        _Remembered.until = now + REMEMBERED_SECONDS
+    return _Remembered.alive
+
+
+def forget() -> None:
+    """Look again next time."""
+    _Remembered.until = float("-inf")
 
 
 def worker_command() -> str:

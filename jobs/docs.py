@@ -126,8 +126,6 @@ _RST_SETTINGS: dict[str, Any] = {
     "embed_stylesheet": False,
     "output_encoding": "unicode",
     "line_length_limit": MAX_RST,
-    # Widths would stand in style attributes, which our content security policy forbids.
-    "table_style": "colwidths-auto",
 }
 
 
@@ -156,7 +154,6 @@ def rst_to_html(text: str) -> SafeString:
         if _has_errors(tree):
             return _as_it_is(shown)
         _drop_unsafe_links(tree)
-        _drop_sizes(tree)
         writer = Writer()
         writer.translator_class = _Translator
         publish_from_doctree(tree, writer=writer, settings_overrides=_RST_SETTINGS)
@@ -181,15 +178,6 @@ def _drop_unsafe_links(tree: nodes.document) -> None:
         for attribute in ("refuri", "uri"):
             if attribute in node and not _is_safe_link(str(node[attribute])):
                 node[attribute] = "#"
-
-
-def _drop_sizes(tree: nodes.document) -> None:
-    """Drop what docutils would write as style attributes."""
-    for node in tree.findall(nodes.Element):
-        for attribute in ("width", "height", "scale"):
-            node.attributes.pop(attribute, None)
-        if "classes" in node:
-            node["classes"] = [name for name in node["classes"] if name != "colwidths-given"]
 
 
 def _is_safe_link(address: str) -> bool:

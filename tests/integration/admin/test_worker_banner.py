@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
-from django.core.cache import cache
 from django.utils import timezone
 
 from builds import context_processors, services
@@ -24,9 +23,9 @@ SAID = "No worker is running"
 
 @pytest.fixture(autouse=True)
 def _nothing_remembered():
-    cache.clear()
+    context_processors.forget()
     yield
-    cache.clear()
+    context_processors.forget()
 
 
 @pytest.mark.parametrize("url", PAGES)
