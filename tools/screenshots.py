@@ -86,12 +86,13 @@ def search(page: Page) -> None:
 LIGHT = ("light", WIDE)
 DARK = ("dark", WIDE)
 
+LOGIN = Shot("login", lambda _: "/admin/login/")
+
 SHOTS = (
-    Shot("login", lambda _: "/admin/login/"),
     Shot("index", lambda _: "/admin/"),
     Shot("jobs", lambda _: "/admin/jobs/job/", guide=LIGHT),
     Shot("jobs-phone", lambda _: "/admin/jobs/job/", guide=("dark", NARROW)),
-    Shot("jobs-none", lambda _: "/admin/jobs/job/?q=nothing"),
+    Shot("jobs-none", lambda _: "/admin/jobs/job/?q=zebra"),
     Shot("job", job("report"), guide=LIGHT),
     Shot("job-protected", job("publish_report")),
     Shot("job-empty", job("weekly_digest")),
@@ -105,7 +106,7 @@ SHOTS = (
     Shot("graph", lambda _: "/admin/jobs/job/graph/", guide=LIGHT),
     Shot("graph-of-job", job("report", "graph")),
     Shot("builds", lambda _: "/admin/builds/build/", guide=LIGHT),
-    Shot("builds-none", lambda _: "/admin/builds/build/?q=nothing"),
+    Shot("builds-none", lambda _: "/admin/builds/build/?q=zebra"),
     Shot("build-running", build("read_catalogue"), guide=LIGHT),
     Shot("build-successful", build("report")),
     Shot("build-published", build("publish_report")),
@@ -176,6 +177,8 @@ def take(browser: Browser, url: str, folder: Path, made: Numbers) -> None:
                 viewport={"width": width, "height": HEIGHT},
             )
             page = context.new_page()
+            page.goto("/admin/login/")
+            keep(page, LOGIN, scheme, width)
             log_in(page)
             for shot in SHOTS:
                 page.goto(shot.address(made))
