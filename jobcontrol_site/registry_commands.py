@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from jobcontrol_site.commands import Command
 from jobs import registry
+
+
+@contextmanager
+def _only_errors(name: str) -> Iterator[None]:
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 class RegistryCommand(Command):
@@ -17,9 +30,9 @@ class RegistryCommand(Command):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Sync if the file has changed, then run."""
-        # What is wrong with the file is said below, in the commands' own form.
-        logging.getLogger("jobs.registry").setLevel(logging.ERROR)
-        registry.ensure_current()
+        with _only_errors("jobs.registry"):
+            # What is wrong with the file is said below, in the commands' own form.
+            registry.ensure_current()
         redactor = registry.redactor()
         for problem in registry.problems():
             self.warn(redactor.redact(str(problem)))

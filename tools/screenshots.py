@@ -17,6 +17,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -85,12 +86,13 @@ def search(page: Page) -> None:
 LIGHT = ("light", WIDE)
 DARK = ("dark", WIDE)
 
+LOGIN = Shot("login", lambda _: "/admin/login/")
+
 SHOTS = (
-    Shot("login", lambda _: "/admin/login/"),
     Shot("index", lambda _: "/admin/"),
     Shot("jobs", lambda _: "/admin/jobs/job/", guide=LIGHT),
     Shot("jobs-phone", lambda _: "/admin/jobs/job/", guide=("dark", NARROW)),
-    Shot("jobs-none", lambda _: "/admin/jobs/job/?q=nothing"),
+    Shot("jobs-none", lambda _: "/admin/jobs/job/?q=zebra"),
     Shot("job", job("report"), guide=LIGHT),
     Shot("job-protected", job("publish_report")),
     Shot("job-empty", job("weekly_digest")),
@@ -104,7 +106,7 @@ SHOTS = (
     Shot("graph", lambda _: "/admin/jobs/job/graph/", guide=LIGHT),
     Shot("graph-of-job", job("report", "graph")),
     Shot("builds", lambda _: "/admin/builds/build/", guide=LIGHT),
-    Shot("builds-none", lambda _: "/admin/builds/build/?q=nothing"),
+    Shot("builds-none", lambda _: "/admin/builds/build/?q=zebra"),
     Shot("build-running", build("read_catalogue"), guide=LIGHT),
     Shot("build-successful", build("report")),
     Shot("build-published", build("publish_report")),
@@ -175,11 +177,14 @@ def take(browser: Browser, url: str, folder: Path, made: Numbers) -> None:
                 viewport={"width": width, "height": HEIGHT},
             )
             page = context.new_page()
+            page.goto("/admin/login/")
+            keep(page, LOGIN, scheme, width)
             log_in(page)
             for shot in SHOTS:
                 page.goto(shot.address(made))
                 if shot.prepare is not None:
                     shot.prepare(page)
+                    page.wait_for_load_state()
                 neutral(page, folder)
                 keep(page, shot, scheme, width)
             context.close()
@@ -188,7 +193,8 @@ def take(browser: Browser, url: str, folder: Path, made: Numbers) -> None:
 def keep(page: Page, shot: Shot, scheme: str, width: int) -> None:
     """Write the picture of `page`, to the guide's folder if the guide shows it."""
     height = page.evaluate("document.documentElement.scrollHeight")
-    clip = {"x": 0, "y": 0, "width": width, "height": min(max(height, HEIGHT), TALLEST)}
+    # Its type has another name in each version of playwright.
+    clip: Any = {"x": 0, "y": 0, "width": width, "height": min(max(height, HEIGHT), TALLEST)}
     data = page.screenshot(full_page=True, clip=clip)
     is_for_guide = shot.guide == (scheme, width)
     name = f"{shot.name}.png" if is_for_guide else f"{shot.name}-{scheme}-{width}.png"

@@ -257,8 +257,7 @@ def show_deletion(request: HttpRequest, deletion_id: int) -> HttpResponse:
 
 
 def _deletion(number: int) -> Deletion:
-    found = Deletion.objects.select_related("requested_by")
-    deletion = found.filter(pk=number).first() if number <= schemas.BIGGEST_ID else None
+    deletion = Deletion.objects.select_related("requested_by").filter(pk=number).first()
     if deletion is None:
         raise NotFound(f"there is no deletion {number}")
     return deletion

@@ -18,6 +18,7 @@ from django.http import (
 )
 from django.http.multipartparser import MultiPartParserError
 from django.utils.cache import add_never_cache_headers
+from django.views import defaults
 from django.views.decorators.csrf import csrf_exempt
 from ninja import errors as ninja
 
@@ -49,6 +50,8 @@ NOT_ALLOWED = "this address does not know that method."
 NOTHING_HERE = "there is nothing at this address; openapi.json lists what there is."
 TOO_BIG = f"the body is bigger than {MAX_BODY:,} bytes."
 NO_JSON = "the body is no JSON."
+NINJAS_NO_JSON = "Cannot parse request body"
+NO_LENGTH = "a body in chunks is not read: send it whole, with a Content-Length."
 NO_REQUEST = "the request can't be read."
 OUR_FAULT = "that went wrong on our side; the server's log says how."
 
@@ -69,7 +72,7 @@ def _told(error: Exception) -> tuple[int, str]:
     if isinstance(error, ninja.ValidationError):
         return 422, "; ".join(_line(found) for found in error.errors)
     if isinstance(error, ninja.HttpError):
-        return error.status_code, NO_JSON if error.status_code == 400 else error.message
+        return error.status_code, error.message.replace(NINJAS_NO_JSON, NO_JSON)
     return _told_of_django(error)
 
 
@@ -113,9 +116,18 @@ def as_json(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     return wrapped
 
 
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer what Django refuses before any view: in JSON below `/api/`."""
+    if request.path_info.startswith("/api/"):
+        return reply(request, exception)
+    return defaults.bad_request(request, exception)
+
+
 def _bound(request: HttpRequest) -> None:
+    if "chunked" in request.headers.get("Transfer-Encoding", "").lower():
+        # Django takes it for empty; a job must not run without the arguments that were sent.
+        raise ninja.HttpError(400, NO_LENGTH)
     length = request.META.get("CONTENT_LENGTH") or "0"
-    # A body without a length is not read at all.
     if not length.isdecimal() or int(length) > MAX_BODY:
         raise RequestDataTooBig(TOO_BIG)
     # Read now: the CSRF check would take a form apart, and nobody could read the body after it.

@@ -44,7 +44,7 @@ class LogQuestion:
         place, number = ("tail", 0) if query.get("tail") else ("", 0)
         for name in ("after", "before", "from", "line"):
             value = query.get(name, "")
-            if value.isascii() and value.isdecimal() and int(value[:20]) <= _BIGGEST:
+            if value.isdecimal() and int(value[:20]) <= _BIGGEST:
                 place, number = name, int(value[:20])
                 break
         return cls(

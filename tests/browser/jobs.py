@@ -145,7 +145,7 @@ jobs:
     function: flows:number
 
   - id: 'odd/id "<b>&é'
-    title: "<script>alert('title')</script> and a very long title that has to be broken somewhere, \\
+    title: "<script>alert('title')</script> and a very long title that has to be broken, \\
       for it does not fit on a phone: supercalifragilisticexpialidocious_supercalifragilistic"
     function: flows:broken
     args: ["<img src=x onerror=alert(1)>"]

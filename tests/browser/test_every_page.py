@@ -67,7 +67,9 @@ def severe(axe: str) -> Callable[[Page], list[str]]:
         assert len(found["passes"]) > 5, "axe-core looked at nothing"
         return [
             f"{rule['id']}: {rule['help']}: "
-            + json.dumps([(node["html"][:200], node["failureSummary"]) for node in rule["nodes"][:5]])
+            + json.dumps(
+                [(node["html"][:200], node["failureSummary"]) for node in rule["nodes"][:5]]
+            )
             for rule in found["violations"]
             if rule["impact"] in SEVERE
         ]

@@ -22,7 +22,7 @@ def build(job_id: str, **options: Any) -> Build:
     """Build a job in this process and return the build as it ended."""
     job = Job.objects.get(pk=job_id)
     made = services.create_build(job=job, trigger=Build.Trigger.PYTHON, **options)
-    return runner.run_here(made)
+    return runner.run_here(made, arm=True)
 
 
 def build_function(function: str, *args: Any, **kwargs: Any) -> Build:

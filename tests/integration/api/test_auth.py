@@ -16,6 +16,7 @@ from tests.support.jobs import use_config
 
 pytestmark = pytest.mark.django_db
 
+HTML = "text/html; charset=utf-8"
 RUN = "/api/job/echo/run"
 
 
@@ -92,6 +93,19 @@ def test_the_scheme_may_be_written_in_any_case(user):
     assert status_with(f"bearer {text}") == 200
     assert status_with(f"BEARER   {text} ") == 200
     assert status_with(f"Bearer {text}x") == 401
+
+
+def test_a_token_keeps_the_time_when_it_was_revoked_first(user):
+    token, _ = make_token(user)
+    long_ago = timezone.now() - timedelta(days=3)
+    ApiToken.objects.update(revoked=long_ago)
+    services.revoke_token(token=token)
+    assert token.revoked == long_ago
+
+
+@pytest.mark.parametrize("scheme", ["Token", "Basic", "Bearerx", ""])
+def test_a_token_of_another_scheme_is_refused(user, scheme):
+    assert status_with(f"{scheme} {make_token(user)[1]}") == 401
 
 
 def test_a_bad_token_is_not_made_good_by_a_session(user):
@@ -226,10 +240,17 @@ def test_forms_that_can_not_be_read_are_refused_in_json(browser):
         assert reply.status_code in (400, 403)
         assert set(reply.json()) == {"detail"}
     browser.cookies["csrftoken"] = "a" * 32
-    for kind in ("multipart/form-data", "application/x-www-form-urlencoded"):
-        reply = post(browser, b"a=b", kind, **{"X-CSRFToken": "a" * 32})
+    for kind in ("multipart/form-data; boundary=x", "application/x-www-form-urlencoded"):
+        reply = post(browser, b"--x--\r\n", kind, **{"X-CSRFToken": "a" * 32})
         assert reply.status_code == 400
         assert set(reply.json()) == {"detail"}
+
+
+def test_a_foreign_host_is_refused_in_json_below_api_only(client):
+    reply = client.get("/api/job/", headers={"Host": "elsewhere"})
+    assert reply.status_code == 400
+    assert set(reply.json()) == {"detail"}
+    assert client.get("/admin/", headers={"Host": "elsewhere"})["Content-Type"] == HTML
 
 
 def test_too_many_fields_are_refused_in_json(operator):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 
 import pytest
 import schemathesis
@@ -12,9 +13,12 @@ from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from schemathesis.checks import positive_data_acceptance
 
+from builds.api.errors import STATUSES
+from builds.api.schemas import RunRequest
 from builds.api.site import api
 from builds.models import Build, BuildPayload, Deletion, LogMessage
 from jobcontrol_site.wsgi import application
+from tests.bootstrap import ROOT
 from tests.integration.api.conftest import make_token
 from tests.support.jobs import use_config
 
@@ -129,6 +133,21 @@ def test_every_operation_is_described_by_its_name_words_and_all_its_replies():
     schemes = document["components"]["securitySchemes"]
     assert schemes["TokenAuth"]["scheme"] == "bearer"
     assert schemes["SessionAuth"]["name"] == "sessionid"
+
+
+def test_the_reference_has_every_operation_parameter_and_refusal():
+    reference = (ROOT / "docs/api.md").read_text(encoding="utf-8")
+    paths = api.get_openapi_schema()["paths"]
+    for method, path in OPERATIONS:
+        start = f"### `{method} {re.sub('{.*?}', '{id}', path)}`\n"
+        assert start in reference
+        part = re.split("^##", reference.partition(start)[2], maxsplit=1, flags=re.M)[0]
+        for parameter in paths[path][method.lower()]["parameters"]:
+            assert parameter["in"] == "path" or f"{parameter['name']}" in part, parameter
+    for name in RunRequest.model_fields:
+        assert f"`{name}`" in reference
+    refusals = {status for _, status in STATUSES} | {401, 405, 413}
+    assert set(map(int, re.findall(r"^\| (\d{3}) \|", reference, flags=re.M))) == refusals
 
 
 def test_the_document_is_served_to_those_who_are_known(viewer):

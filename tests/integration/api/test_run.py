@@ -290,6 +290,13 @@ def test_a_body_that_can_not_be_understood_is_refused_in_json(operator, body, st
     assert not Build.objects.exists()
 
 
+def test_a_body_that_would_be_lost_is_refused(operator):
+    """Servers hand bodies in chunks over without a length, and Django takes them for empty."""
+    reply = operator.run("first", b'{"args": [2]}', **{"Transfer-Encoding": "chunked"})
+    assert "Content-Length" in refused(reply, 400)
+    assert not Build.objects.exists()
+
+
 @pytest.mark.parametrize(
     "body",
     [
