@@ -6,7 +6,7 @@
     const sent = new WeakSet();
     document.addEventListener("submit", (event) => {
         const form = event.target;
-        if (event.defaultPrevented || form.method !== "post") return;
+        if (event.defaultPrevented || !form.matches("[data-once], #changelist-form")) return;
         if (sent.has(form)) {
             event.preventDefault();
             return;
