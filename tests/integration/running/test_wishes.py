@@ -86,6 +86,19 @@ def test_arguments_that_do_not_fit_are_all_named():
     assert not Build.objects.filter(job="fixed").exists()
 
 
+@pytest.mark.parametrize("name", ["SECRET_KEY", "DATABASE_URL", "REDIS_URL"])
+def test_the_sites_own_secrets_are_out_of_reach(name):
+    use_config(CONFIG)
+    with pytest.raises(InvalidRequest, match="is not in the configuration file"):
+        run(job=job("dep"), args=[tags.Secret(name)])
+
+
+def test_masked_text_can_not_be_typed_back():
+    masked = tags.Text(("postgres://u:", tags.Secret("key"), "@h"))
+    assert not values.can_be_typed([{"url": masked}])
+    assert values.can_be_typed([tags.Secret("key"), tags.Retval("dep"), "text"])
+
+
 def test_an_older_input_can_be_chosen():
     use_config(CONFIG)
     old = build("dep")
