@@ -37,18 +37,15 @@ class GraphMixin(Base):
     def get_urls(self) -> list[URLPattern]:
         """Add the pages and files of the graph."""
 
-        def view(function: Any) -> Any:
-            return self.admin_site.admin_view(require_safe(function))
+        def view(function: Any, *, cacheable: bool = False) -> Any:
+            return self.admin_site.admin_view(require_safe(function), cacheable=cacheable)
 
+        file = view(self.graph_file, cacheable=True)  # it says itself how it may be kept
         return [
             path("graph/", view(self.graph_page), name="jobs_graph"),
-            path("graph.<str:file_format>", view(self.graph_file), name="jobs_graph_file"),
+            path("graph.<str:file_format>", file, name="jobs_graph_file"),
             path("<path:object_id>/graph/", view(self.graph_page), name="jobs_job_graph"),
-            path(
-                "<path:object_id>/graph.<str:file_format>",
-                view(self.graph_file),
-                name="jobs_job_graph_file",
-            ),
+            path("<path:object_id>/graph.<str:file_format>", file, name="jobs_job_graph_file"),
             *super().get_urls(),
         ]
 

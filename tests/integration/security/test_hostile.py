@@ -85,6 +85,8 @@ def pages(builds):
             f"/admin/builds/build/{made.pk}/{name}/" for name in ("change", "log", "delete")
         )
         yield f"/admin/jobs/job/failing/build-form/?from={made.pk}"
+    for line in builds[1].log_messages.order_by("pk"):
+        yield f"/admin/builds/build/{builds[1].pk}/log/?line={line.pk}"
     for start in ("/admin/jobs/job/?q=", "/admin/builds/build/?q=", "/admin/jobs/job/?tag="):
         yield start + MARK.replace("%", "").replace("&", "").replace("#", "")
     yield f"/admin/builds/build/{builds[0].pk}/log/?q=<xss-mark>\"'&level=<xss-mark>"
