@@ -15,7 +15,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from docutils import nodes
 from docutils.core import publish_doctree, publish_from_doctree
-from docutils.writers.html5_polyglot import Writer
+from docutils.writers.html5_polyglot import HTMLTranslator, Writer
 
 from jobcontrol.utils.text import clean_text
 from jobs.tags import Retval, Secret, Text
@@ -129,6 +129,17 @@ _RST_SETTINGS: dict[str, Any] = {
 }
 
 
+class _Translator(HTMLTranslator):
+    """Writes no style attribute: our pages' content security policy refuses them."""
+
+    def starttag(
+        self, node: Any, tagname: str, suffix: str = "\n", empty: bool = False, **attributes: Any
+    ) -> str:
+        """Return the tag with everything but its style."""
+        kept = {name: value for name, value in attributes.items() if name.lower() != "style"}
+        return str(super().starttag(node, tagname, suffix, empty, **kept))
+
+
 def rst_to_html(text: str) -> SafeString:
     """Return reStructuredText as safe HTML; text that is no reStructuredText stands as it is.
 
@@ -144,6 +155,7 @@ def rst_to_html(text: str) -> SafeString:
             return _as_it_is(shown)
         _drop_unsafe_links(tree)
         writer = Writer()
+        writer.translator_class = _Translator
         publish_from_doctree(tree, writer=writer, settings_overrides=_RST_SETTINGS)
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
         # docutils fails on some odd input; such a text is shown as it was written.
@@ -161,6 +173,8 @@ def _has_errors(tree: nodes.document) -> bool:
 
 def _drop_unsafe_links(tree: nodes.document) -> None:
     for node in tree.findall(nodes.Element):
+        if isinstance(node, nodes.image):
+            node.attributes.pop("loading", None)  # "embed" would read a file of this machine
         for attribute in ("refuri", "uri"):
             if attribute in node and not _is_safe_link(str(node[attribute])):
                 node[attribute] = "#"

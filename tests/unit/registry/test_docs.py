@@ -100,6 +100,30 @@ def test_notes_cannot_bring_scripts_or_files_into_the_page(text):
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        ".. list-table::\n   :widths: 10 90\n   :width: 50%\n\n   * - a\n     - b",
+        ".. image:: a.png\n   :width: 50%\n   :height: 3em",
+        ".. figure:: a.png\n   :figwidth: 30%\n\n   caption",
+        ".. code:: python\n\n   x = 1",
+        ":math:`a`\n\n.. math:: \\sqrt{x}",
+    ],
+)
+def test_documents_bring_no_style_that_the_security_policy_would_refuse(text):
+    html = rst_to_html(text)
+    assert "<pre>.." not in html
+    assert "style" not in html
+
+
+def test_pictures_are_never_read_from_this_machine(tmp_path):
+    picture = tmp_path / "secret.svg"
+    picture.write_text('<svg xmlns="http://www.w3.org/2000/svg"><text>hidden</text></svg>')
+    html = rst_to_html(f".. image:: {picture}\n   :loading: embed")
+    assert "<img" in html
+    assert "hidden" not in html
+
+
+@pytest.mark.parametrize(
     "text", ["*unclosed", "a\n====\n\n  b\n c", "|x|", "`", ".. nothing::", "x_"]
 )
 def test_text_that_is_no_restructured_text_is_shown_as_it_is(text):
