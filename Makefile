@@ -8,7 +8,7 @@ PYTEST_ARGS ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format lock venv venv-runtime services test-sqlite test-postgres clean
+.PHONY: help run test check format lock screenshots venv venv-runtime services test-sqlite test-postgres clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do \
@@ -39,6 +39,9 @@ format: venv ## Format the code and mend what can be mended
 
 lock: venv ## Make requirements/*.txt anew from pyproject.toml (ARGS=--upgrade for newer versions)
 	$(PY) tools/lock.py $(ARGS)
+
+screenshots: venv ## Take the pictures of the guide (docs/images) and of all pages (screenshots)
+	$(PY) tools/screenshots.py
 
 venv: ## Make .venv for work on the code
 	@$(PYTHON) tools/make_venv.py dev

@@ -1,19 +1,21 @@
-"""Deleting a build: its cleanup function first, the record of that, then the build."""
+"""Carrying out a deletion: the cleanup function first, then the build goes.
+
+In a worker for those asked for in the browser, in place for Python and the command line.
+"""
 
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from django.db import transaction
-
-from builds import calling, capture, context, isolation, sessions, tracebacks
-from builds.models import Build, BuildDependency, Deletion
+from builds import calling, capture, context, isolation, services, sessions, tracebacks
+from builds.models import Build, Deletion
+from builds.recorder import recorder
 from builds.sessions import BuildSession
-from jobcontrol.exceptions import BuildStateError, CleanupFailed, NotFound
+from builds.workers import WorkerIdentity
+from jobcontrol.exceptions import CleanupFailed, LeaseLost
 from jobcontrol.utils.text import clean_text
 from jobs import registry
 
@@ -31,85 +33,92 @@ Outcome = Deletion.Outcome
 def delete_build(
     *, build: Build, requested_by: User | None = None, cleanup: bool = True
 ) -> Deletion:
-    """Delete a build with all its records and return what became of it.
+    """Delete a build with all its records, here and now, and return what became of it.
 
-    The cleanup function that the build's own configuration names is called here first, with the
+    The cleanup function that the build's own configuration names is called first, with the
     build; if it raises, the build stays, the failure is kept, and CleanupFailed is raised. Raises
     BuildStateError for a running build and for one that an unfinished build needs.
     """
-    _refuse_if_in_use(_again(build))
-    name = _cleanup_function(build)
-    deletion = Deletion(
-        build_number=build.pk,
-        job_id=build.job_id,
-        requested_by=requested_by,
-        cleanup_function=name,
-        outcome=Outcome.NO_CLEANUP if not name else Outcome.SKIPPED,
+    worker = WorkerIdentity.current()
+    deletion = recorder().call(
+        lambda: services.begin_deletion(
+            build=build, requested_by=requested_by, cleanup=cleanup, worker=worker
+        )
     )
-    if name and cleanup:
-        _clean_up(build, name, deletion)
-    with transaction.atomic():
-        kept = _again(build, lock=True)
-        _refuse_if_in_use(kept)
-        deletion.save()
-        kept.delete()
-    logger.info("build #%s of %s was deleted", deletion.build_number, deletion.job_id)
+    failure = _carry_out(deletion)
+    if failure is not None:
+        raise CleanupFailed(failure)
+    deletion.refresh_from_db()
     return deletion
 
 
-def _again(build: Build, *, lock: bool = False) -> Build:
-    builds = Build.objects.select_for_update() if lock else Build.objects.all()
-    found = builds.filter(pk=build.pk).first()
-    if found is None:
-        raise NotFound(f"build #{build.pk} was deleted before.")
-    return found
+def run_next() -> Deletion | None:
+    """Claim and carry out a waiting deletion; None when there is none."""
+    worker = WorkerIdentity.current()
+    deletion = recorder().call(lambda: services.claim_deletion(worker=worker))
+    if deletion is not None:
+        failure = _carry_out(deletion)
+        if failure:
+            logger.warning("%s", failure)
+    return deletion
 
 
-def _refuse_if_in_use(build: Build) -> None:
-    if build.status == Build.Status.RUNNING:
-        raise BuildStateError(f"build #{build.pk} is running and can't be deleted now.")
-    needing = BuildDependency.objects.filter(dep_build=build).exclude(
-        build__status__in=Build.FINISHED
-    )
-    users = [f"#{number}" for number in needing.values_list("build_id", flat=True)[:10]]
-    if users:
-        raise BuildStateError(
-            f"build #{build.pk} can't be deleted: unfinished builds need it ({', '.join(users)})."
-        )
-
-
-def _cleanup_function(build: Build) -> str:
-    config = build.payload.config
-    return str(config.get("cleanup") or config.get("cleanup_function") or "")
-
-
-def _clean_up(build: Build, name: str, deletion: Deletion) -> None:
-    """Call the cleanup function; fill in `deletion`, and store it when that failed."""
+def _carry_out(deletion: Deletion) -> str | None:
+    """Clean up, delete and record; return why not, in words, when the cleanup failed."""
+    name = deletion.cleanup_function
+    outcome = Outcome.SKIPPED if name else Outcome.NO_CLEANUP
+    log, failure = "", None
+    if name and deletion.cleanup:
+        log, failure = _clean_up(deletion)
+        outcome = Outcome.DONE if failure is None else Outcome.FAILED
     redactor = registry.redactor()
-    session = BuildSession(build.pk, uuid.uuid4(), redactor)
+    traceback = None if failure is None else tracebacks.capture(failure, redactor)
+    try:
+        recorder().call(
+            lambda: services.finish_deletion(
+                deletion=deletion, outcome=outcome, log=log, traceback=traceback
+            )
+        )
+    except LeaseLost as error:
+        logger.warning("%s; nothing is recorded", error)
+        return str(error)
+    deletion.outcome = outcome
+    if failure is None:
+        logger.info("build #%s of %s was deleted", deletion.build_number, deletion.job_id)
+        return None
+    return (
+        f"build #{deletion.build_number} was kept: its cleanup function {name} failed with "
+        f"{redactor.redact(_describe(failure))}. Mend that, or delete it without cleanup."
+    )
+
+
+def _clean_up(deletion: Deletion) -> tuple[str, BaseException | None]:
+    """Call the cleanup function; return what it logged and what it raised."""
+    assert deletion.claim_token is not None
+    redactor = registry.redactor()
+    session = BuildSession(
+        deletion.build_number, deletion.claim_token, redactor, deletion_id=deletion.pk
+    )
+    build = recorder().call(
+        lambda: Build.objects.select_related("job", "payload").get(pk=deletion.build_number)
+    )
     failure: BaseException | None = None
     with _surroundings(session), context.active(build):
         try:
-            calling.call(name, [context.author_api().build_info(build)], {})
+            info = context.author_api().build_info(build)
+            calling.call(deletion.cleanup_function, [info], {})
         except BaseException as error:  # noqa: BLE001 - whatever the job's function raises
             failure = error
     entries = session.logs.take(MAX_RECORDS)
     lines = (f"{logging.getLevelName(entry.level)} {entry.message}" for entry in entries)
-    deletion.log = clean_text(redactor.redact("\n".join(lines)), MAX_LOG_CHARS)
-    deletion.outcome = Outcome.DONE
-    if failure is not None:
-        deletion.outcome = Outcome.FAILED
-        deletion.traceback = tracebacks.capture(failure, redactor)
-        deletion.save()
-        raise CleanupFailed(
-            f"build #{build.pk} was kept: its cleanup function {name} failed with "
-            f"{redactor.redact(_describe(failure))}. Mend that, or delete it without cleanup."
-        ) from failure
+    return clean_text(redactor.redact("\n".join(lines)), MAX_LOG_CHARS), failure
 
 
 @contextmanager
 def _surroundings(session: BuildSession) -> Iterator[None]:
+    scribe = recorder()
     sessions.enter(session)
+    scribe.open(session)
     try:
         if sessions.is_nested(session):
             yield
@@ -117,10 +126,11 @@ def _surroundings(session: BuildSession) -> Iterator[None]:
             with isolation.preserved(), capture.installed(session.logs):
                 yield
     finally:
+        scribe.close(session)
         sessions.leave(session)
 
 
-def _describe(error: BaseException) -> Any:
+def _describe(error: BaseException) -> str:
     try:
         return f"{type(error).__name__}: {error}"
     except BaseException:  # noqa: BLE001 - the text of a job's own exception may raise anything

@@ -48,17 +48,18 @@ class BuildQuerySet(models.QuerySet["Build"]):
         """Builds with a return value that others may use."""
         return self.filter(status=Build.Status.SUCCESSFUL)
 
+    def usable(self) -> BuildQuerySet:
+        """Successful builds that a new build may take as input."""
+        return self.successful().filter(deleting=False)
+
     def eligible(self) -> BuildQuerySet:
         """Queued builds that may be claimed now, the next one first."""
         due = Q(not_before=None) | Q(not_before__lte=Now())
-        return self.queued().filter(due).order_by("-priority", "id")
+        return self.queued().filter(due, deleting=False).order_by("-priority", "id")
 
     def lease_over(self, seconds: float) -> BuildQuerySet:
         """Running builds without a heartbeat for `seconds` of database time."""
-        from_now = models.ExpressionWrapper(
-            Now() - _seconds(seconds), output_field=models.DateTimeField()
-        )
-        return self.running().filter(heartbeat__lt=from_now)
+        return self.running().filter(heartbeat__lt=seconds_ago(seconds))
 
     def newest_first(self) -> BuildQuerySet:
         """Newest request first."""
@@ -68,8 +69,10 @@ class BuildQuerySet(models.QuerySet["Build"]):
         return self.filter(status__in=statuses) if yes else self.exclude(status__in=statuses)
 
 
-def _seconds(seconds: float) -> models.Value:
-    return models.Value(timedelta(seconds=seconds), output_field=models.DurationField())
+def seconds_ago(seconds: float) -> models.Expression:
+    """Return the moment so long ago, in database time."""
+    ago = Now() - models.Value(timedelta(seconds=seconds), output_field=models.DurationField())
+    return models.ExpressionWrapper(ago, output_field=models.DateTimeField())
 
 
 class Build(models.Model):
@@ -132,14 +135,23 @@ class Build(models.Model):
     worker = models.CharField(max_length=300, blank=True, help_text="see builds.workers")
     claim_token = models.UUIDField(null=True, blank=True, unique=True)
     heartbeat = models.DateTimeField(null=True, blank=True)
+    deleting = models.BooleanField(default=False, help_text="a deletion of it waits or runs")
     failure_kind = models.CharField(max_length=20, choices=FailureKind, blank=True)
     exception_type = models.CharField(max_length=300, blank=True)
     exception_message = models.TextField(blank=True, help_text="of a skip: its reason")
+
+    # No column: whether a request found this build by its nonce and made none.
+    asked_before = False
 
     objects = BuildQuerySet.as_manager()
 
     class Meta:
         ordering = ["-id"]
+        permissions = [
+            ("run_build", "Can start builds"),
+            ("run_protected_build", "Can arm and start builds of protected jobs"),
+            ("download_pickle", "Can download return values as pickles"),
+        ]
         indexes = [
             models.Index(fields=["job", "status", "-id"], name="builds_of_job_by_status"),
             models.Index(fields=["job", "-id"], name="builds_of_job"),
@@ -190,6 +202,7 @@ class BuildPayload(models.Model):
     config_text = models.TextField(blank=True, help_text="the same as YAML, secrets masked")
     retval = models.BinaryField(null=True, help_text="sealed pickle (see builds.retvals)")
     retval_text = models.TextField(blank=True)
+    retval_json = models.TextField(blank=True, help_text="the same as JSON, where it is JSON")
     traceback = JSONTextField(null=True, help_text="see jobcontrol.utils.tracebacks")
 
     def __str__(self) -> str:
@@ -267,7 +280,15 @@ class LogMessage(models.Model):
 
 
 class Deletion(models.Model):
-    """What became of a deletion: kept after the build itself is gone."""
+    """A deletion and what became of it: kept after the build itself is gone."""
+
+    class State(models.TextChoices):
+        """Where it stands."""
+
+        WAITING = "WAITING", "waiting"
+        RUNNING = "RUNNING", "running"
+        DONE = "DONE", "done"
+        FAILED = "FAILED", "failed"
 
     class Outcome(models.TextChoices):
         """How the cleanup ended."""
@@ -283,14 +304,81 @@ class Deletion(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
     )
     created = models.DateTimeField(db_default=Now())
-    outcome = models.CharField(max_length=10, choices=Outcome)
+    ended = models.DateTimeField(null=True, blank=True)
+    state = models.CharField(max_length=10, choices=State, default=State.WAITING)
+    cleanup = models.BooleanField(default=True, help_text="whether the cleanup function is called")
+    outcome = models.CharField(max_length=10, choices=Outcome, blank=True)
     cleanup_function = models.CharField(max_length=500, blank=True)
+    worker = models.CharField(max_length=300, blank=True, help_text="see builds.workers")
+    claim_token = models.UUIDField(null=True, blank=True, unique=True)
+    heartbeat = models.DateTimeField(null=True, blank=True)
     log = models.TextField(blank=True)
     traceback = JSONTextField(null=True)
 
     class Meta:
         ordering = ["-id"]
-        indexes = [models.Index(fields=["build_number"], name="builds_deletions")]
+        indexes = [
+            models.Index(fields=["build_number"], name="builds_deletions"),
+            models.Index(
+                fields=["state", "id"],
+                name="builds_deletions_to_do",
+                condition=Q(state__in=("WAITING", "RUNNING")),
+            ),
+        ]
 
     def __str__(self) -> str:
-        return f"deletion of #{self.build_number} of {self.job_id}: {self.outcome}"
+        return f"deletion of #{self.build_number} of {self.job_id}: {self.get_state_display()}"
+
+
+class Cluster(models.Model):
+    """The main process of a `qcluster` that said, a while ago or just now, that it lives."""
+
+    identity = models.CharField(max_length=300, primary_key=True, help_text="see builds.workers")
+    host = models.CharField(max_length=255)
+    pid = models.PositiveIntegerField()
+    workers = models.PositiveIntegerField()
+    started = models.DateTimeField(db_default=Now())
+    last_seen = models.DateTimeField()
+
+    class Meta:
+        ordering = ["started"]
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}"
+
+
+class UsedNonce(models.Model):
+    """A nonce that made a build, or a token that armed one: it never does so again."""
+
+    nonce = models.CharField(max_length=200, primary_key=True)
+    build_number = models.BigIntegerField(null=True)
+    created = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return self.nonce
+
+
+class ApiToken(models.Model):
+    """A token for the API, which acts for its user. Only its hash is kept."""
+
+    name = models.CharField(max_length=100, help_text="what it is for")
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        related_name="+",
+        help_text="whose permissions it has",
+    )
+    prefix = models.CharField(max_length=16, help_text="its first characters, to recognise it")
+    digest = models.CharField(max_length=64, unique=True, help_text="SHA-256 of the token")
+    created = models.DateTimeField(db_default=Now())
+    expires = models.DateTimeField()
+    last_used = models.DateTimeField(null=True, blank=True)
+    revoked = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name = "API token"
+        default_permissions = ("add", "delete", "view")
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix}…)"

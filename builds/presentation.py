@@ -10,10 +10,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.db.models import QuerySet
+from django.db.models.functions import Left, Length
 
-from builds.models import Build, BuildDependency, BuildPayload, BuildProgress, LogMessage
+from builds.models import (
+    Build,
+    BuildDependency,
+    BuildPayload,
+    BuildProgress,
+    Deletion,
+    LogMessage,
+)
 from builds.status import JobStatus, reason
-from jobcontrol.utils import ProgressReport
+from jobcontrol.utils import ProgressReport, TracebackInfo
 from jobs.models import Job, JobDependency
 
 Json = dict[str, Any]
@@ -34,14 +42,14 @@ def job_summary(job: Job, status: JobStatus) -> Json:
     }
 
 
-def job_detail(job: Job, status: JobStatus) -> Json:
-    """Return a job with its call, notes, neighbours and latest successful build.
+def job_detail(job: Job, status: JobStatus, *, with_build: bool = True) -> Json:
+    """Return a job with its call, notes, neighbours and, `with_build`, latest successful build.
 
     `args` and `kwargs` are as the file has them; values that JSON can't hold, secrets and return
     values of other jobs stand as tagged values (see `jobs.tags`).
     """
     number = status.latest_successful_build_id
-    latest = Build.objects.filter(pk=number).first() if number else None
+    latest = Build.objects.filter(pk=number).first() if number and with_build else None
     users = JobDependency.objects.filter(depends_on=job, job__retired=False)
     return {
         **job_summary(job, status),
@@ -61,11 +69,16 @@ def build_detail(build: Build) -> Json:
     return build_rows([build])[0]
 
 
-def build_rows(builds: Iterable[Build] | QuerySet[Build]) -> list[Json]:
-    """Return builds in the given order, in a bounded number of queries."""
+def build_rows(
+    builds: Iterable[Build] | QuerySet[Build], *, retval_chars: int | None = None
+) -> list[Json]:
+    """Return builds in the given order, in a bounded number of queries.
+
+    `retval_chars` cuts return values that are longer, and says so at their end.
+    """
     found = list(builds)
     ids = [build.pk for build in found]
-    texts = dict(BuildPayload.objects.filter(build__in=ids).values_list("build_id", "retval_text"))
+    texts = _retval_texts(ids, retval_chars)
     inputs: dict[int, dict[str, int]] = defaultdict(dict)
     links = BuildDependency.objects.filter(build__in=ids).order_by("pk")
     for number, job_id, used in links.values_list("build_id", "job_id", "dep_build_number"):
@@ -80,6 +93,17 @@ def build_rows(builds: Iterable[Build] | QuerySet[Build]) -> list[Json]:
         )
         for build in found
     ]
+
+
+def _retval_texts(ids: list[int], limit: int | None) -> dict[int, str]:
+    payloads = BuildPayload.objects.filter(build__in=ids)
+    if limit is None:
+        return dict(payloads.values_list("build_id", "retval_text"))
+    rows = payloads.annotate(start=Left("retval_text", limit), length=Length("retval_text"))
+    return {
+        number: f"{start}… [{length - limit} characters cut]" if length > limit else start
+        for number, start, length in rows.values_list("build_id", "start", "length")
+    }
 
 
 def build_row(
@@ -128,6 +152,25 @@ def log_line(message: LogMessage) -> Json:
         "place": message.place,
         "origin": message.origin,
         "exception": message.exception,
+    }
+
+
+def deletion_detail(deletion: Deletion) -> Json:
+    """Return a deletion: where it stands and how the cleanup went."""
+    failure = TracebackInfo.from_json(deletion.traceback) if deletion.traceback else None
+    return {
+        "id": deletion.pk,
+        "build_id": deletion.build_number,
+        "job_id": deletion.job_id,
+        "state": deletion.state,
+        "outcome": deletion.outcome or None,
+        "cleanup": deletion.cleanup,
+        "cleanup_function": deletion.cleanup_function,
+        "requested_by": deletion.requested_by.get_username() if deletion.requested_by else None,
+        "created": iso(deletion.created),
+        "ended": iso(deletion.ended),
+        "log": deletion.log,
+        "exception": failure.final_line if failure else None,
     }
 
 

@@ -131,21 +131,24 @@ class Recorder:
         self._last_beat = monotonic()
         for session in list(self._sessions):
             try:
-                session.lost = session.lost or not services.beat(
-                    build_id=session.build_id, token=session.token
-                )
+                session.lost = session.lost or not _beat(session)
             except (DatabaseError, InterfaceError) as error:
                 logger.warning("no heartbeat for build #%s: %s", session.build_id, error)
                 connection.close()
 
     def _flush(self, session: BuildSession) -> bool:
         """Write one chunk of the session's records; return whether that worked."""
+        if session.deletion_id is not None:
+            # What a cleanup logs is kept with the deletion, at its end.
+            return True
         entries, nodes = session.logs.take(CHUNK), session.progress.take()
         if session.lost or not (entries or nodes):
             return True
         try:
             with transaction.atomic():
-                services.store_observations(session=session, entries=entries, nodes=nodes)
+                services.observations.store_observations(
+                    session=session, entries=entries, nodes=nodes
+                )
         except (DatabaseError, InterfaceError) as error:
             session.progress.give_back(nodes)
             self._write_failed(session, entries, error)
@@ -178,6 +181,12 @@ class Recorder:
         if threading.current_thread() is self._thread and connection.vendor == "postgresql":
             with connection.cursor() as cursor:
                 cursor.execute("SET lock_timeout = '5s'")
+
+
+def _beat(session: BuildSession) -> bool:
+    if session.deletion_id is not None:
+        return services.beat_deletion(deletion_id=session.deletion_id, token=session.token)
+    return services.beat(build_id=session.build_id, token=session.token)
 
 
 class _Current:

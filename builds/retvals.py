@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import pickle
 from collections.abc import Iterator, Mapping
@@ -19,10 +20,15 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from django.conf import settings
 
 from jobcontrol.exceptions import RetvalError, SerializationError
+from jobcontrol.utils.text import clean_text
+from jobs.redaction import Redactor
 
 _VERSION = b"\x01"
 _NONCE_BYTES = 12
 _MAX_SEARCH_DEPTH = 20
+MAX_JSON_CHARS = 1024 * 1024
+MAX_JSON_PARTS = 100_000
+MAX_JSON_DEPTH = 100
 
 
 def seal(build_id: int, value: object) -> bytes:
@@ -50,6 +56,49 @@ def unseal(build_id: int, sealed: bytes) -> Any:
             f"the return value of build #{build_id} can't be loaded here: "
             f"{type(error).__name__}: {error}. Is its class still importable?"
         ) from error
+
+
+def unseal_pickle(build_id: int, sealed: bytes) -> bytes:
+    """Return the pickle that was sealed for the build: verified, not loaded.
+
+    Raises RetvalError when it was altered, sealed for another build or with an unknown key.
+    """
+    return _decrypt(build_id, bytes(sealed))
+
+
+def json_text(value: object, redactor: Redactor) -> str:
+    """Return the value as JSON, secrets masked; nothing when it is no JSON or too long.
+
+    Only exact types of JSON count, so that the text says all that there is to say.
+    """
+    if not _is_json(value):
+        return ""
+    try:
+        text = json.dumps(redactor.redact_json(value), ensure_ascii=False, allow_nan=False)
+    except (ValueError, RuntimeError):  # no JSON after all, or changed by a thread meanwhile
+        return ""
+    is_clean = len(text) <= MAX_JSON_CHARS and clean_text(text) == text
+    return text if is_clean else ""
+
+
+def _is_json(value: object) -> bool:
+    """Whether the value is made of JSON's own types, not too deep and not too many."""
+    seen = 0
+    waiting: list[tuple[object, int]] = [(value, 0)]
+    while waiting:
+        part, depth = waiting.pop()
+        seen += 1
+        if seen > MAX_JSON_PARTS or depth > MAX_JSON_DEPTH:
+            return False
+        if type(part) is dict:
+            if not all(type(key) is str for key in part):
+                return False
+            waiting.extend((item, depth + 1) for item in part.values())
+        elif type(part) is list:
+            waiting.extend((item, depth + 1) for item in part)
+        elif part is not None and type(part) not in (bool, int, float, str):
+            return False
+    return True
 
 
 def _decrypt(build_id: int, sealed: bytes) -> bytes:

@@ -128,6 +128,7 @@ def _success(build: Build, value: object, redactor: Redactor) -> Outcome:
         status=Status.SUCCESSFUL,
         retval=sealed,
         retval_text=_retval_text(build, value, redactor),
+        retval_json=retvals.json_text(value, redactor),
         log_line="Build finished with success.",
     )
 

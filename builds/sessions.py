@@ -21,6 +21,8 @@ class BuildSession:
     redactor: Redactor
     logs: LogBuffer = field(init=False)
     progress: ProgressBuffer = field(default_factory=ProgressBuffer)
+    # The deletion whose cleanup this is, if it is no run of the build.
+    deletion_id: int | None = None
     # Set when the lease was taken by someone else: nothing is written any more.
     lost: bool = False
 

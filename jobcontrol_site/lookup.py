@@ -13,15 +13,15 @@ from jobs.models import Job
 _BIGGEST_ID = 2**63 - 1
 
 
-def find_job(job_id: str) -> Job:
-    """Return the job. Raises NotFound, which names the nearest job there is."""
+def find_job(job_id: str, *, lister: str = "'list_jobs'") -> Job:
+    """Return the job. Raises NotFound, which names the nearest job there is, or who lists them."""
     # Bytes of an argument that are no UTF-8 come as lone surrogates: no database holds such an id.
     is_storable = clean_text(job_id) == job_id
     job = Job.objects.filter(pk=job_id).first() if is_storable else None
     if job is None:
         names = Job.objects.active().values_list("pk", flat=True)
         near = get_close_matches(job_id, names, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else "; 'list_jobs' lists what there is."
+        hint = f"; did you mean {near[0]!r}?" if near else f"; {lister} lists what there is."
         raise NotFound(f"there is no job {job_id!r}{hint}")
     return job
 

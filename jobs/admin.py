@@ -12,8 +12,6 @@ from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
-from jobs import tags
-from jobs.docs import call_code_of, rst_to_html
 from jobs.models import ConfigRevision, Job, JobQuerySet
 
 if TYPE_CHECKING:
@@ -105,99 +103,23 @@ class ProblemFilter(admin.SimpleListFilter):
         return queryset.filter(problem="") if self.value() == "no" else queryset
 
 
-@admin.register(Job)
 class JobAdmin(ReadOnlyMixin, JobAdminBase):
-    """The jobs of the file, then the retired ones, in the order of the file."""
+    """The jobs of the file, then the retired ones, in the order of the file.
 
-    list_display = ["label", "id", "tag_list", "protected", "problem", "retired"]
-    list_display_links = ["label", "id"]
-    list_filter = [TagFilter, "protected", ProblemFilter, "retired"]
+    Builds add what they know of the jobs: see `builds.admin.jobs`.
+    """
+
     search_fields = ["id", "title", "function", "tag_text", "notes"]
     search_help_text = "Search in id, title, function, tags and notes"
     list_per_page = 100
-    list_max_show_all = 1000
+    list_max_show_all = 500
     show_full_result_count = False
-    fieldsets = [
-        (None, {"fields": ["id", "title", "state", "problem_text", "tag_list", "protected"]}),
-        ("What it does", {"fields": ["notes_html", "documentation", "call"]}),
-        ("Dependencies", {"fields": ["needs", "needed_by"]}),
-        ("Configuration", {"fields": ["function", "priority", "yaml", "config_hash"]}),
-        ("Registry", {"fields": ["position", "synced_at"]}),
-    ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Job]:
         """Leave the large texts out of the list."""
         found = super().get_queryset(request)
         # Not `config`: the pins in it decide whether a job is outdated.
         return found.defer("config_text", "docs", "notes") if is_list(request) else found
-
-    @admin.display(description="title", ordering="title")
-    def label(self, job: Job) -> str:
-        """The title, or the id where there is none."""
-        return job.label
-
-    @admin.display(description="tags")
-    def tag_list(self, job: Job) -> str:
-        """The tags, separated by commas."""
-        return ", ".join(job.tags)
-
-    @admin.display(description="state")
-    def state(self, job: Job) -> str:
-        """Whether the job stands in the file."""
-        return "retired: no longer in the file" if job.retired else "in the file"
-
-    @admin.display(description="problem")
-    def problem_text(self, job: Job) -> str:
-        """Why the job can't run."""
-        return job.problem or "none"
-
-    @admin.display(description="notes")
-    def notes_html(self, job: Job) -> SafeString | str:
-        """The notes of the file, reStructuredText as HTML."""
-        html = rst_to_html(job.notes)
-        return SafeString(render_to_string("jobs/_rst.html", {"html": html})) if html else "none"
-
-    @admin.display(description="documentation")
-    def documentation(self, job: Job) -> SafeString:
-        """Signature and docstring of the function."""
-        docs = job.docs if isinstance(job.docs, dict) else {}
-        return SafeString(
-            render_to_string(
-                "jobs/_documentation.html",
-                {
-                    "signature": docs.get("signature", ""),
-                    "docstring": rst_to_html(docs.get("docstring", "")),
-                },
-            )
-        )
-
-    @admin.display(description="call that will run")
-    def call(self, job: Job) -> SafeString:
-        """The call as Python code."""
-        code = call_code_of(job.function, tags.decode(job.config))
-        return SafeString(render_to_string("jobs/_code.html", {"code": code}))
-
-    @admin.display(description="YAML")
-    def yaml(self, job: Job) -> SafeString:
-        """The job's block of the file."""
-        return SafeString(render_to_string("jobs/_code.html", {"code": job.config_text}))
-
-    @admin.display(description="needs")
-    def needs(self, job: Job) -> SafeString:
-        """The jobs whose builds this one uses."""
-        return _links(
-            [link.depends_on for link in job.dependency_links.select_related("depends_on")]
-        )
-
-    @admin.display(description="needed by")
-    def needed_by(self, job: Job) -> SafeString:
-        """The jobs that use builds of this one, in the order of the file."""
-        links = job.dependent_links.select_related("job").order_by("job__position")
-        return _links([link.job for link in links])
-
-
-def _links(jobs: list[Job]) -> SafeString:
-    return SafeString(render_to_string("jobs/_links.html", {"jobs": jobs}))
 
 
 @admin.register(ConfigRevision)

@@ -41,6 +41,8 @@ class FunctionCheck:
     problem: str
     signature: str
     docstring: str
+    # See `jobs.inspection.parameters_of`; None where they are not known.
+    parameters: list[dict[str, Any]] | None = None
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ def _judge(spec: JobSpec, known: dict[_Question, FunctionCheck]) -> FunctionChec
         if answer.problem
     ]
     main = answers[0][1]
-    return FunctionCheck("\n".join(problems), main.signature, main.docstring)
+    return FunctionCheck("\n".join(problems), main.signature, main.docstring, main.parameters)
 
 
 def _stamp(path: str) -> Stamp | None:
@@ -181,7 +183,9 @@ class _Inspection:
 
     def take(self, question: _Question, line: dict[str, Any], stamp: Stamp | None) -> None:
         """Record an answer, and keep it for later when it came from a module file."""
-        answer = FunctionCheck(line["problem"], line["signature"], line["docstring"])
+        answer = FunctionCheck(
+            line["problem"], line["signature"], line["docstring"], line["parameters"]
+        )
         self.found[question] = answer
         _known.pop(question, None)
         if stamp is not None:

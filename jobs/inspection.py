@@ -119,6 +119,20 @@ def docstring_of(function: object) -> str:
     return str(text or "")[:MAX_DOCSTRING]
 
 
+def parameters_of(signature: inspect.Signature | None) -> list[dict[str, Any]] | None:
+    """Return name, kind and whether required of each parameter; None when they are not known."""
+    if signature is None:
+        return None
+    return [
+        {
+            "name": parameter.name,
+            "kind": parameter.kind.name,
+            "required": parameter.default is inspect.Parameter.empty,
+        }
+        for parameter in signature.parameters.values()
+    ]
+
+
 def arguments_problem(signature: inspect.Signature | None, args: int, kwargs: list[str]) -> str:
     """Say why `args` positional values and the named ones don't fit; "" when they do."""
     if signature is None:
@@ -190,20 +204,21 @@ def vars_of(found: object) -> Iterable[object]:
     return list(names) if isinstance(names, Mapping) else []
 
 
-def describe(imported: object, question: Mapping[str, Any]) -> dict[str, str]:
+def describe(imported: object, question: Mapping[str, Any]) -> dict[str, Any]:
     """Answer one question about an imported module: problem, signature and docstring."""
     name = question["name"]
     found, problem = _attribute(imported, question["module"], name)
     if problem:
-        return {"problem": problem, "signature": "", "docstring": ""}
+        return {"problem": problem, "signature": "", "parameters": None, "docstring": ""}
     if not callable(found):
         kind = type(found).__name__
         problem = f"{name!r} of module {question['module']!r} can't be called: it is of type {kind}"
-        return {"problem": problem, "signature": "", "docstring": ""}
+        return {"problem": problem, "signature": "", "parameters": None, "docstring": ""}
     signature = signature_of(found)
     return {
         "problem": arguments_problem(signature, question["args"], question["kwargs"]),
         "signature": signature_text(name, signature),
+        "parameters": parameters_of(signature),
         "docstring": docstring_of(found),
     }
 
@@ -232,7 +247,7 @@ def answer_all(questions: list[dict[str, Any]], write: Callable[[dict[str, Any]]
         path = getattr(imported, "__file__", None)
         write({"file": path if isinstance(path, str) else None})
         for question in asked:
-            nothing = {"problem": problem, "signature": "", "docstring": ""}
+            nothing = {"problem": problem, "signature": "", "parameters": None, "docstring": ""}
             answer = nothing if problem else describe(imported, question)
             write({"answer": question["index"], **answer})
 

@@ -30,7 +30,7 @@ MAX_TEXT = 1_000_000
 # Any number, the same in all our processes: who holds this PostgreSQL lock may write the registry.
 LOCK_KEY = 0x6A6F6273
 
-NO_DOCS = {"signature": "", "docstring": ""}
+NO_DOCS = {"signature": "", "docstring": "", "parameters": None}
 
 _COMPARED = (
     "title", "notes", "function", "config_text", "config_hash", "tags", "tag_text", "protected",
@@ -319,7 +319,11 @@ def _check_columns(check: FunctionCheck, redactor: Redactor) -> tuple[str, dict[
     def shown(text: str) -> str:
         return clean_text(redactor.redact(text), MAX_TEXT)
 
-    docs = {"signature": shown(check.signature), "docstring": shown(check.docstring)}
+    docs = {
+        "signature": shown(check.signature),
+        "docstring": shown(check.docstring),
+        "parameters": check.parameters,
+    }
     return shown(check.problem), docs
 
 

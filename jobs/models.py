@@ -18,6 +18,8 @@ from django.db.models.functions import StrIndex
 from jobcontrol.exceptions import ReadOnlyRegistry
 from jobs.fields import JSONTextField
 
+MAX_LABEL = 200  # characters of a title that pages show; the job's YAML has all of it
+
 _writing: ContextVar[bool] = ContextVar("jobs_registry_writing", default=False)
 _M = TypeVar("_M", bound=models.Model)
 
@@ -145,8 +147,9 @@ class Job(MirrorModel):
 
     @property
     def label(self) -> str:
-        """The title, or the id where there is none."""
-        return self.title or self.id
+        """The title, or the id where there is none; never long, for it stands in many places."""
+        title = self.title
+        return (title if len(title) <= MAX_LABEL else f"{title[: MAX_LABEL - 1]}…") or self.id
 
 
 class JobDependency(MirrorModel):

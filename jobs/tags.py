@@ -266,10 +266,10 @@ def references_in(value: object, kind: Any = (Retval, Secret)) -> list[Any]:
                 pending += (inner, key)
         elif isinstance(item, list | tuple | set | frozenset):
             pending.extend(reversed(list(item)))
-        elif isinstance(item, Text):
-            pending.extend(reversed(item.parts))
         elif isinstance(item, kind):
             found.append(item)
+        elif isinstance(item, Text):
+            pending.extend(reversed(item.parts))
     return found
 
 

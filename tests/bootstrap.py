@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # Whatever our settings or Django or django-q2 would read from the user's environment.
 SITE_VARIABLES = (
     "ALLOWED_HOSTS",
+    "CSRF_COOKIE_SECURE",
     "CSRF_TRUSTED_ORIGINS",
     "DATABASE_URL",
     "DEBUG",
@@ -35,6 +36,12 @@ SITE_VARIABLES = (
     "RETVAL_MAX_BYTES",
     "SECRET_KEY",
     "SECRET_KEY_FALLBACKS",
+    "SECURE_HSTS_INCLUDE_SUBDOMAINS",
+    "SECURE_HSTS_PRELOAD",
+    "SECURE_HSTS_SECONDS",
+    "SECURE_PROXY_SSL_HEADER",
+    "SECURE_SSL_REDIRECT",
+    "SESSION_COOKIE_SECURE",
     "SHUTDOWN_SECONDS",
     "TIME_ZONE",
     "WORKERS",

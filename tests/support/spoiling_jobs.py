@@ -98,6 +98,8 @@ def trace_badly() -> None:
 
 def state() -> dict[str, Any]:
     """Everything that `spoil` spoils, as it is now."""
+    # One is open at both looks: a build ends with the caller's connection closed.
+    connection.ensure_connection()
     return {
         "folder": os.getcwd(),
         "umask": _umask(),

@@ -33,4 +33,4 @@ def viewer(staff):
 @pytest.fixture
 def builder(staff):
     """Somebody who may read, and ask for builds."""
-    return staff("jobs.view_job", "builds.view_build", "builds.add_build")
+    return staff("jobs.view_job", "builds.view_build", "builds.run_build")

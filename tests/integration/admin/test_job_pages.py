@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from builds.models import Build
 from jobs import registry
-from jobs.config import Problem
+from jobs.config import Problem, load_object
 from tests.support.jobs import build, use_config
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -106,8 +106,9 @@ def test_a_job_that_cannot_be_built_says_why_beside_a_disabled_button(builder, j
     """original #5: the run button posted all the same"""
     page = builder.get(page_of(job_id)).content.decode()
     assert re.search(r"<button type=\"submit\"[^>]* disabled[^>]*>Build now</button>", page)
-    text = page.replace("&#x27;", "'")
-    assert why in text
+    assert why in page.replace("&#x27;", "'")
+    row = next(row for row in rows(builder.get(LIST)) if job_id in row)
+    assert ("protected" if job_id == "guarded" else "needs a build of first") in row
     response = builder.post(button_of(job_id), follow=True)
     assert response.redirect_chain == [(page_of(job_id), 302)]
     assert why in told(response)[0]
@@ -130,13 +131,13 @@ def test_who_may_only_look_gets_no_button_and_is_refused(viewer):
 
 
 def test_who_may_not_see_jobs_cannot_build_them(staff):
-    client = staff("builds.add_build")
+    client = staff("builds.run_build")
     assert client.post(button_of("first")).status_code == 403
     assert not Build.objects.exists()
 
 
 def test_who_may_not_see_builds_is_led_back_to_the_job(staff):
-    client = staff("jobs.view_job", "builds.add_build")
+    client = staff("jobs.view_job", "builds.run_build")
     response = client.post(button_of("first"), follow=True)
     assert response.redirect_chain == [(page_of("first"), 302)]
     assert Build.objects.count() == 1
@@ -196,3 +197,34 @@ def test_problems_of_the_file_are_shown_on_every_page(viewer, client, monkeypatc
         assert "must be a list" in page, url
         assert "<b>&#x27;" not in page
     assert "must be a list" not in client.get("/admin/login/").content.decode()
+
+
+NOTES = """
+.. list-table::
+   :widths: 10 90
+
+   * - a
+     - b
+
+.. image:: http://example.com/x.png
+   :width: 50%
+   :height: 10px
+
+.. figure:: http://example.com/y.png
+   :figwidth: 30%
+"""
+
+
+def test_our_pages_need_no_inline_style_or_script(builder):
+    """A content security policy forbids both; also in what reStructuredText is made of."""
+    noted = {"id": "noted", "function": "m:f", "notes": NOTES}
+    configuration = load_object({"jobs": [noted]})
+    registry.use(configuration)
+    registry.sync(configuration, check_functions=False)
+    for url in (LIST, page_of("noted"), reverse("admin:jobs_job_build_form", args=["noted"])):
+        page = builder.get(url).content.decode()
+        found = re.findall(r"<script(?![^>]* src=)[^>]*>|<style|\sstyle=|\son[a-z]+=", page)
+        assert not found, f"{url}: {found}"
+    page = builder.get(page_of("noted")).content.decode()
+    assert page.count('src="http://example.com/') == 2
+    assert "<td><p>b</p></td>" in page

@@ -71,4 +71,8 @@ def test_what_the_check_of_a_function_says_is_masked():
     assert mirror.record_checks({"a": check}, secrets) == {"a": "it says •••"}
     found = Job.objects.get()
     assert found.problem == "it says •••"
-    assert found.docs == {"signature": "it says •••", "docstring": "it says •••"}
+    assert found.docs == {
+        "signature": "it says •••",
+        "docstring": "it says •••",
+        "parameters": None,
+    }

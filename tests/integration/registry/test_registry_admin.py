@@ -187,7 +187,8 @@ def test_pages_take_a_bounded_number_of_queries(admin_client, site_user):
         return len(captured)
 
     urls = [reverse(LIST), reverse("admin:jobs_job_change", args=["j0"])]
-    few = [count(url) for url in urls]
+    # Once before: whether a worker lives is remembered for a few seconds.
+    few = [count(url) for url in urls] and [count(url) for url in urls]
     sync(*(job(f"j{n}", tags=[f"t{n}"], dependencies=["j0"] if n else []) for n in range(90)))
     assert [count(url) for url in urls] == few
     assert max(few) < 20

@@ -15,7 +15,7 @@ from builds import deletion, retention, runner, services
 from builds.models import Build, Deletion, LogMessage
 from builds.progress import progress_tree
 from jobcontrol.core import JobControl
-from jobcontrol.exceptions import BuildStateError, CleanupFailed, NotInBuild, ProtectedJob
+from jobcontrol.exceptions import CleanupFailed, NotInBuild, ProtectedJob
 from jobcontrol.globals import current_app
 from jobs import registry
 from jobs.models import Job
@@ -83,13 +83,15 @@ def leave(build):
     sys.exit("no")
 
 
-def test_a_build_that_is_needed_since_its_cleanup_began_is_kept():
+def test_nothing_may_use_a_build_since_its_cleanup_began():
     use_config(CLEANED.replace("__CLEANUP__", "ask_for_a_dependant"))
     made = build("a")
-    with pytest.raises(BuildStateError, match="unfinished builds need it"):
+    with pytest.raises(CleanupFailed, match="no successful build of 'a'"):
         deletion.delete_build(build=made)
-    assert Build.objects.filter(pk=made.pk).exists()
-    assert Build.objects.get(job_id="b").inputs.get().dep_build_id == made.pk
+    made.refresh_from_db()
+    assert not made.deleting
+    assert not Build.objects.filter(job_id="b").exists()
+    assert services.request_build(job=Job.objects.get(pk="b"), trigger="python")
 
 
 def test_a_cleanup_function_that_ends_the_process_has_failed():

@@ -23,28 +23,28 @@ ODD = "tests.support.odd_jobs:"
 
 def test_observations_that_can_not_be_written_never_fail_a_build(monkeypatch):
     """Records are dropped with a marker; the outcome stands."""
-    store = services.store_observations
+    store = services.observations.store_observations
 
     def refuse(*, session, entries, nodes):
         if entries or nodes:
             raise DataError("no")
         store(session=session, entries=entries, nodes=nodes)
 
-    monkeypatch.setattr(services, "store_observations", refuse)
+    monkeypatch.setattr(services.observations, "store_observations", refuse)
     build = build_function(ODD + "log_many", 100)
     assert build.status == "SUCCESSFUL"
     assert messages(build) == []
 
 
 def test_a_database_that_comes_back_gets_everything(monkeypatch):
-    store, failures = services.store_observations, iter(range(3))
+    store, failures = services.observations.store_observations, iter(range(3))
 
     def fail_at_first(*, session, entries, nodes):
         if next(failures, None) is not None:
             raise OperationalError("gone for a moment")
         store(session=session, entries=entries, nodes=nodes)
 
-    monkeypatch.setattr(services, "store_observations", fail_at_first)
+    monkeypatch.setattr(services.observations, "store_observations", fail_at_first)
     monkeypatch.setattr(runner, "RETRY_SECONDS", 0.01)
     build = build_function(ODD + "log_many", 100)
     assert build.status == "SUCCESSFUL"
@@ -90,7 +90,7 @@ def test_a_final_state_never_changes():
     build = build_function(ODD + "value", 1)
     outcome = services.Outcome(status=Build.Status.FAILED)
     with pytest.raises(LeaseLost):
-        services._close(build.pk, build.claim_token, outcome)
+        services.leases._close(build.pk, build.claim_token, outcome)
     assert not services.close_lost_build(build=build, lease_seconds=None)
     assert not services.beat(build_id=build.pk, token=build.claim_token)
     build.refresh_from_db()

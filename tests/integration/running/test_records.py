@@ -69,13 +69,13 @@ def test_every_stored_text_has_a_limit():
 
 
 def test_many_records_are_written_in_pieces(monkeypatch):
-    store, sizes = services.store_observations, []
+    store, sizes = services.observations.store_observations, []
 
     def count(*, session, entries, nodes):
         sizes.append(len(entries))
         store(session=session, entries=entries, nodes=nodes)
 
-    monkeypatch.setattr(services, "store_observations", count)
+    monkeypatch.setattr(services.observations, "store_observations", count)
     # Nothing is written before the end.
     monkeypatch.setattr(recorder, "FLUSH_SECONDS", 60.0)
     made = build_function(ODD + "log_many", 4_500)
@@ -85,7 +85,7 @@ def test_many_records_are_written_in_pieces(monkeypatch):
 
 def fail_at_first(monkeypatch, times, error):
     """Let storing of observations fail some times; return how often it was tried."""
-    store, tried = services.store_observations, []
+    store, tried = services.observations.store_observations, []
 
     def fail(*, session, entries, nodes):
         if entries or nodes:
@@ -94,7 +94,7 @@ def fail_at_first(monkeypatch, times, error):
                 raise error
         store(session=session, entries=entries, nodes=nodes)
 
-    monkeypatch.setattr(services, "store_observations", fail)
+    monkeypatch.setattr(services.observations, "store_observations", fail)
     monkeypatch.setattr(runner, "RETRY_SECONDS", 0.01)
     return tried
 
@@ -122,14 +122,14 @@ def test_reports_survive_a_database_that_is_away_for_a_moment(monkeypatch):
 
 
 def test_records_that_were_dropped_leave_a_marker(monkeypatch):
-    store = services.store_observations
+    store = services.observations.store_observations
 
     def refuse(*, session, entries, nodes):
         if any(entry.message.startswith("message") for entry in entries):
             raise DataError("no")
         store(session=session, entries=entries, nodes=nodes)
 
-    monkeypatch.setattr(services, "store_observations", refuse)
+    monkeypatch.setattr(services.observations, "store_observations", refuse)
     monkeypatch.setattr(recorder, "FLUSH_SECONDS", 60.0)
     made = build_function(ODD + "log_many", 100)
     assert made.status == "SUCCESSFUL"
@@ -149,7 +149,7 @@ def test_what_can_never_be_written_is_dropped_to_bound_the_memory(monkeypatch):
         raise OperationalError("no")
 
     with monkeypatch.context() as patch:
-        patch.setattr(services, "store_observations", refuse)
+        patch.setattr(services.observations, "store_observations", refuse)
         for expected in (0, 0, 1):
             assert not scribe._flush(session)
             assert connection.connection is None, "the next try has a new one"

@@ -208,7 +208,7 @@ def test_a_build_deleted_twice_is_not_found():
     app = JobControl()
     one, two = app.get_build(made.pk), app.get_build(made.pk)
     one.delete()
-    with pytest.raises(NotFound, match="deleted before"):
+    with pytest.raises(NotFound, match="not there any more"):
         two.delete()
 
 

@@ -1,0 +1,167 @@
+"""Asking for builds from a page: once for each click, noted in the history, told to the person."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.admin.utils import quote
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.http import urlencode
+
+from builds import history, services
+from builds.admin.shared import user_of
+from builds.models import Build
+from jobcontrol.exceptions import JobControlException, ProtectedJob
+from jobs.models import Job
+
+MAY_RUN = "builds.run_build"
+MAY_ARM = "builds.run_protected_build"
+
+MAX_AT_ONCE = 500  # jobs that one click starts
+TOLD = 10  # builds or refusals that are told one by one
+_MAX_LINK = 1_500  # characters
+
+
+@dataclass
+class Asked:
+    """What came of asking: new builds, builds that the same click made before, refusals."""
+
+    builds: list[Build] = field(default_factory=list)
+    before: list[Build] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    protected: list[Job] = field(default_factory=list)
+
+
+def may_run(request: HttpRequest) -> bool:
+    """Whether the user may start builds."""
+    return request.user.has_perm(MAY_RUN)
+
+
+def may_arm(request: HttpRequest) -> bool:
+    """Whether the user may start builds of protected jobs."""
+    return may_run(request) and request.user.has_perm(MAY_ARM)
+
+
+def new_nonce() -> str:
+    """Return the mark of one rendered page: what is sent twice with it is done once."""
+    return secrets.token_urlsafe(16)
+
+
+def nonce_for(request: HttpRequest, job: Job) -> str:
+    """Return the nonce that this page's button for this job sends; "" when it sends none.
+
+    The page's mark is digested with user and job: it may hold anything, and stand for more jobs.
+    """
+    mark = request.POST.get("nonce", "")
+    if not mark:
+        return ""
+    text = "\n".join((str(request.user.pk), job.pk, mark))
+    return "page:" + hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+
+
+def ask(request: HttpRequest, jobs: Iterable[Job], *, trigger: str) -> Asked:
+    """Ask for a plain build of each job; what can't be is told, the others start."""
+    asked = Asked()
+    for job in jobs:
+        try:
+            with transaction.atomic():
+                build = services.request_build(
+                    job=job,
+                    trigger=trigger,
+                    requested_by=user_of(request),
+                    nonce=nonce_for(request, job),
+                )
+                record(request, build)
+        except ProtectedJob:
+            asked.protected.append(job)
+        except JobControlException as error:
+            asked.refused.append(str(error))
+        else:
+            (asked.before if build.asked_before else asked.builds).append(build)
+    return asked
+
+
+def record(request: HttpRequest, build: Build, remark: str = "") -> None:
+    """Note in the job's history who asked for the build, unless that was noted before."""
+    if not build.asked_before:
+        how = f"by {build.get_trigger_display()}{remark}"
+        history.note(request.user, build.job, f"Asked for build #{build.pk} {how}.")
+
+
+def tell(request: HttpRequest, asked: Asked) -> None:
+    """Tell the person what came of asking."""
+    if asked.builds:
+        messages.success(request, f"Queued: build {_names(asked.builds)}.")
+    if asked.before:
+        messages.info(request, f"Asked for by the same click before: build {_names(asked.before)}.")
+    if asked.protected:
+        messages.error(request, protected_text(asked.protected, may_arm=may_arm(request)))
+    for line in asked.refused[:TOLD]:
+        messages.error(request, line)
+    if len(asked.refused) > TOLD:
+        messages.error(request, f"And {len(asked.refused) - TOLD} more can't be built either.")
+
+
+def protected_text(jobs: Sequence[Job], *, may_arm: bool) -> str:
+    """Say that these jobs are protected, with a link to where they are armed."""
+    names = ", ".join(repr(job.pk) for job in jobs[:TOLD])
+    if len(jobs) > TOLD:
+        names += f" and {len(jobs) - TOLD} more"
+    one = len(jobs) == 1
+    text = f"Not started: {'job' if one else 'jobs'} {names} {'is' if one else 'are'} protected."
+    if not may_arm:
+        return f"{text} You may not arm {'it' if one else 'them'}: ask a manager."
+    return format_html(
+        '{} <a href="{}">Look at what would run and arm {}</a>.',
+        text,
+        arm_address(jobs),
+        "it" if one else "them",
+    )
+
+
+def arm_address(jobs: Sequence[Job]) -> str:
+    """Return the page on which these jobs are armed."""
+    if len(jobs) == 1:
+        return reverse("admin:jobs_job_build_form", args=[quote(jobs[0].pk)])
+    address = reverse("admin:jobs_job_arm")
+    link = f"{address}?{urlencode({'job': [job.pk for job in jobs]}, doseq=True)}"
+    listed = reverse("admin:jobs_job_changelist") + "?protected__exact=1&retired__exact=0"
+    return link if len(link) <= _MAX_LINK else listed
+
+
+def lead_to(request: HttpRequest, build: Build) -> HttpResponse:
+    """Lead to the page of a build, or to its job for those who may not see builds."""
+    if request.user.has_perm("builds.view_build"):
+        return HttpResponseRedirect(reverse("admin:builds_build_change", args=[build.pk]))
+    return HttpResponseRedirect(job_address(build.job))
+
+
+def job_address(job: Job) -> str:
+    """Return the address of a job's page."""
+    return reverse("admin:jobs_job_change", args=[quote(job.pk)])
+
+
+def _names(builds: Sequence[Build]) -> str:
+    names = ", ".join(f"#{build.pk} of {build.job_id}" for build in builds[: 2 * TOLD])
+    more = len(builds) - 2 * TOLD
+    return f"{names} and {more} more" if more > 0 else names
+
+
+def page_context(request: HttpRequest, admin: Any, **more: Any) -> dict[str, Any]:
+    """Return what every page of ours inside the admin needs, and `more`."""
+    return {
+        **admin.admin_site.each_context(request),
+        "opts": admin.opts,
+        "nonce": new_nonce(),
+        "may_run": may_run(request),
+        "may_arm": may_arm(request),
+        **more,
+    }

@@ -1,0 +1,241 @@
+"""What can be asked about one build beside its page: its log, files, and its deletion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    HttpResponseRedirect,
+    StreamingHttpResponse,
+)
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.decorators import method_decorator
+from django.views.decorators.http import require_POST, require_safe
+
+from builds import history, retvals, services
+from builds.admin.shared import user_of
+from builds.models import Build, BuildPayload
+from builds.pages import deletion as deletion_pages
+from builds.pages import log as log_pages
+from jobcontrol.exceptions import JobControlException, RetvalError
+from jobcontrol.utils import TracebackInfo
+
+if TYPE_CHECKING:
+    BuildAdminBase = admin.ModelAdmin[Build]
+else:
+    BuildAdminBase = admin.ModelAdmin
+
+MAY_DELETE = "builds.delete_build"
+MAY_UNPICKLE = "builds.download_pickle"
+PLAIN = "text/plain; charset=utf-8"
+
+R = TypeVar("R", bound=HttpResponseBase)
+
+
+class BuildViews(BuildAdminBase):
+    """The addresses below a build's own."""
+
+    def get_urls(self) -> list[URLPattern]:
+        """Add ours, before Django's that take any id."""
+        guard = self.admin_site.admin_view
+        return [
+            path("delete/", guard(self.delete_many), name="builds_build_delete_many"),
+            path("<int:number>/log/", guard(self.log_view), name="builds_build_log"),
+            path(
+                "<int:number>/download/<str:name>",
+                guard(self.download_view),
+                name="builds_build_download",
+            ),
+            *super().get_urls(),
+        ]
+
+    def build_or_404(self, request: HttpRequest, number: int) -> Build:
+        """Return the build for somebody who may see builds."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        build = self.get_queryset(request).filter(pk=number).first()
+        if build is None:
+            raise Http404(f"There is no build #{number}.")
+        return build
+
+    # --- log and files ---
+
+    @method_decorator(require_safe)
+    def log_view(self, request: HttpRequest, number: int) -> HttpResponse:
+        """Show a part of the log."""
+        build = self.build_or_404(request, number)
+        return self._page(
+            request,
+            "builds/log.html",
+            f"Log of build #{build.pk}",
+            {"build": build, **log_pages.log_page(build, request.GET)},
+        )
+
+    @method_decorator(require_safe)
+    def download_view(self, request: HttpRequest, number: int, name: str) -> HttpResponseBase:
+        """Send one of the build's files."""
+        build = self.build_or_404(request, number)
+        makers: dict[str, Callable[[HttpRequest, Build], HttpResponseBase]] = {
+            "log.txt": _log_text,
+            "log.jsonl": _log_json,
+            "traceback.txt": _traceback,
+            "config.yaml": _config,
+            "retval.txt": _retval_text,
+            "retval.json": _retval_json,
+            "retval.pickle": _retval_pickle,
+        }
+        if name not in makers:
+            raise Http404(f"A build has no file {name!r}.")
+        return makers[name](request, build)
+
+    # --- deletion ---
+
+    def confirm_deletion(self, request: HttpRequest, build: Build) -> HttpResponse:
+        """Tell what a deletion takes away, or ask a worker for it."""
+        here = reverse("admin:builds_build_change", args=[build.pk])
+        if request.method != "POST":
+            found = deletion_pages.deletion_page(build)
+            return self._page(request, "builds/delete.html", f"Delete build #{build.pk}?", found)
+        cleanup = _wants_cleanup(request)
+        try:
+            with transaction.atomic():
+                services.request_deletion(
+                    build=build, requested_by=user_of(request), cleanup=cleanup
+                )
+                history.note(request.user, build, _asked(cleanup))
+        except JobControlException as error:
+            self.message_user(request, str(error), messages.ERROR)
+        return HttpResponseRedirect(here)
+
+    @method_decorator(require_POST)
+    def delete_many(self, request: HttpRequest) -> HttpResponse:
+        """Ask a worker to delete the builds that the confirmation named."""
+        if not (request.user.has_perm(MAY_DELETE) and self.has_view_permission(request)):
+            raise PermissionDenied
+        cleanup = _wants_cleanup(request)
+        numbers = deletion_pages.read_numbers(request.POST.get("numbers", ""))
+        with transaction.atomic():
+            made, refused = services.request_deletions(
+                builds=numbers, requested_by=user_of(request), cleanup=cleanup
+            )
+            asked = Build.objects.filter(pk__in=[one.build_number for one in made])
+            history.note_many(request.user, asked, _asked(cleanup))
+        if made:
+            text = f"{len(made)} build{'s' if len(made) > 1 else ''} will be deleted by a worker."
+            self.message_user(request, text, messages.SUCCESS)
+        self._tell_refusals(request, refused)
+        return HttpResponseRedirect(reverse("admin:builds_build_changelist"))
+
+    def _tell_refusals(self, request: HttpRequest, refused: list[str]) -> None:
+        for reason in refused[:10]:
+            self.message_user(request, reason[:1].upper() + reason[1:], messages.ERROR)
+        if len(refused) > 10:
+            text = f"{len(refused) - 10} more can't be deleted now for such reasons."
+            self.message_user(request, text, messages.ERROR)
+
+    def _page(
+        self, request: HttpRequest, template: str, title: str, found: dict[str, Any]
+    ) -> TemplateResponse:
+        context = {
+            **self.admin_site.each_context(request),
+            "title": title,
+            "opts": self.opts,
+            **found,
+        }
+        return TemplateResponse(request, template, context)
+
+
+def _wants_cleanup(request: HttpRequest) -> bool:
+    return request.POST.get("cleanup") != "no"
+
+
+def _asked(cleanup: bool) -> str:
+    return "Asked to delete it." if cleanup else "Asked to delete it without cleanup."
+
+
+# --- Files ----------------------------------------------------------------------------------------
+
+
+def _log_text(request: HttpRequest, build: Build) -> HttpResponseBase:
+    lines = log_pages.stream_log(build, request.GET, as_json=False)
+    return _stream(lines, PLAIN, f"build-{build.pk}.log")
+
+
+def _log_json(request: HttpRequest, build: Build) -> HttpResponseBase:
+    lines = log_pages.stream_log(build, request.GET, as_json=True)
+    return _stream(lines, "application/jsonl; charset=utf-8", f"build-{build.pk}.jsonl")
+
+
+def _traceback(_request: HttpRequest, build: Build) -> HttpResponse:
+    stored = _column(build, "traceback")
+    if not stored:
+        raise Http404(f"Build #{build.pk} has no traceback.")
+    text = TracebackInfo.from_json(stored).format()
+    return _file(text, PLAIN, f"build-{build.pk}-traceback.txt", inline=True)
+
+
+def _config(_request: HttpRequest, build: Build) -> HttpResponse:
+    text = _column(build, "config_text")
+    return _file(text or "", "application/yaml; charset=utf-8", f"build-{build.pk}.yaml")
+
+
+def _retval_text(_request: HttpRequest, build: Build) -> HttpResponse:
+    _need_retval(build)
+    return _file(_column(build, "retval_text") or "", PLAIN, f"build-{build.pk}-retval.txt")
+
+
+def _retval_json(_request: HttpRequest, build: Build) -> HttpResponse:
+    _need_retval(build)
+    text = _column(build, "retval_json")
+    if not text:
+        raise Http404(f"The return value of build #{build.pk} is not JSON.")
+    return _file(text, "application/json", f"build-{build.pk}-retval.json")
+
+
+def _retval_pickle(request: HttpRequest, build: Build) -> HttpResponse:
+    if not request.user.has_perm(MAY_UNPICKLE):
+        raise PermissionDenied
+    _need_retval(build)
+    sealed = _column(build, "retval")
+    if sealed is None:
+        raise Http404(f"Build #{build.pk} has no return value.")
+    try:
+        pickled = retvals.unseal_pickle(build.pk, sealed)
+    except RetvalError as error:
+        return HttpResponse(str(error), status=409, content_type=PLAIN)
+    history.note(request.user, build, "Downloaded the return value as a pickle.")
+    return _file(pickled, "application/octet-stream", f"build-{build.pk}-retval.pickle")
+
+
+def _need_retval(build: Build) -> None:
+    if build.status != Build.Status.SUCCESSFUL:
+        raise Http404(f"Build #{build.pk} has no return value.")
+
+
+def _column(build: Build, name: str) -> Any:
+    return BuildPayload.objects.filter(pk=build.pk).values_list(name, flat=True).first()
+
+
+def _file(text: str | bytes, kind: str, name: str, *, inline: bool = False) -> HttpResponse:
+    return _named(HttpResponse(text, content_type=kind), name, inline=inline)
+
+
+def _stream(lines: Iterable[str], kind: str, name: str) -> StreamingHttpResponse:
+    return _named(StreamingHttpResponse(lines, content_type=kind), name)
+
+
+def _named(response: R, name: str, *, inline: bool = False) -> R:
+    way = "inline" if inline else "attachment"
+    response.headers["Content-Disposition"] = f'{way}; filename="{name}"'
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Cache-Control"] = "private, no-store"
+    return response

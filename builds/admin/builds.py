@@ -1,0 +1,197 @@
+"""Builds in the admin: the list, and everything recorded about each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.utils import quote, unquote
+from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.safestring import SafeString
+
+from builds.admin import filters
+from builds.admin.build_views import MAY_DELETE, MAY_UNPICKLE, BuildViews
+from builds.admin.paging import BoundedPaginator
+from builds.admin.shared import ListOfOurs, partial
+from builds.models import Build, Deletion
+from builds.pages.build import build_page
+from builds.pages.deletion import bulk_deletion_page
+from builds.status import reason
+from jobcontrol_site import output
+from jobs.admin import ReadOnlyMixin
+
+
+class BuildChangeList(ListOfOurs):
+    """Knows where the list goes on beyond the rows that are counted."""
+
+    beyond = ""
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Fetch the page; on the last one of many, offer the older builds."""
+        super().get_results(request)
+        paginator = self.paginator
+        rows = list(self.result_list)
+        self.result_list = rows
+        is_last = self.page_num == paginator.num_pages
+        if isinstance(paginator, BoundedPaginator) and paginator.has_more and rows and is_last:
+            self.beyond = self.get_query_string({"id__lt": rows[-1].pk}, ["p"])
+
+
+@admin.register(Build)
+class BuildAdmin(ReadOnlyMixin, BuildViews):
+    """All builds, newest first, and everything recorded about each; jobs have the buttons."""
+
+    list_display = ["number", "status_badge", "job_link", "times", "origin"]
+    list_display_links = ["number"]
+    list_filter = [
+        filters.StageFilter,
+        "status",
+        filters.JobFilter,
+        filters.PeriodFilter,
+        "trigger",
+        "failure_kind",
+    ]
+    list_select_related = ["job", "requested_by"]
+    list_per_page = 100
+    list_max_show_all = 0
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER  # they count every row
+    paginator = BoundedPaginator
+    search_fields = ["id"]  # see get_search_results
+    search_help_text = "A number, or a part of a job's id or title"
+    sortable_by = ()
+    change_list_template = "builds/builds.html"
+    actions = ["delete_selected"]
+
+    # --- the list ---
+
+    @admin.display(description="build")
+    def number(self, build: Build) -> str:
+        """The build's number."""
+        return f"#{build.pk}"
+
+    @admin.display(description="job")
+    def job_link(self, build: Build) -> SafeString:
+        """The job, with a link to it, and why the build failed or was skipped."""
+        return partial("builds/_job_of_build.html", job=build.job, reason=reason(build))
+
+    @admin.display(description="status")
+    def status_badge(self, build: Build) -> SafeString:
+        """The status, in its colour."""
+        return partial("builds/_status_of_build.html", build=build)
+
+    @admin.display(description="started")
+    def times(self, build: Build) -> SafeString:
+        """When it started and how long it took, or when it was asked for."""
+        took = output.seconds(build.duration(timezone.now()))
+        return partial("builds/_times.html", build=build, took=took)
+
+    @admin.display(description="asked by")
+    def origin(self, build: Build) -> SafeString:
+        """Who or what asked for it."""
+        return partial("builds/_origin.html", build=build)
+
+    def get_changelist(
+        self,
+        request: HttpRequest,  # noqa: ARG002 - Django's signature
+        **kwargs: Any,  # noqa: ARG002
+    ) -> type[ChangeList]:
+        """Use the list that bears odd filters."""
+        return BuildChangeList
+
+    def get_search_results(
+        self,
+        request: HttpRequest,  # noqa: ARG002 - Django's signature
+        queryset: QuerySet[Build],
+        search_term: str,
+    ) -> tuple[QuerySet[Build], bool]:
+        """Search by number and by job."""
+        return filters.search(queryset, search_term), False
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the list."""
+        return super().changelist_view(request, {"title": "Builds", **(extra_context or {})})
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
+        """Allow the links "builds of this job" and "builds that use this one"."""
+        allowed = ("job__id__exact", "inputs__dep_build__id__exact")
+        return lookup in allowed or super().lookup_allowed(lookup, value, request)  # type: ignore[arg-type]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Build]:
+        """Load the job and the user with each build."""
+        return super().get_queryset(request).select_related("job", "requested_by")
+
+    # --- one build ---
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",  # noqa: ARG002 - Django's signature
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Show one build, or what became of it."""
+        build = self.get_object(request, unquote(object_id))
+        if build is None:
+            return self._gone(request, object_id)
+        if not self.has_view_permission(request, build):
+            raise PermissionDenied
+        may_delete = request.user.has_perm(MAY_DELETE)
+        context = {
+            **self.admin_site.each_context(request),
+            **build_page(build, request.GET),
+            "title": f"Build #{build.pk}",
+            "opts": self.opts,
+            "object_id": object_id,
+            "may_delete": may_delete,
+            "may_unpickle": request.user.has_perm(MAY_UNPICKLE),
+            **(extra_context or {}),
+        }
+        return TemplateResponse(request, "builds/build.html", context)
+
+    def _gone(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Lead to the deletion of a build that was deleted, else to the start, with a word."""
+        number = unquote(object_id)
+        is_number = number.isascii() and number.isdecimal() and len(number) < 19
+        deletions = Deletion.objects.filter(state=Deletion.State.DONE)
+        deletion = deletions.filter(build_number=int(number)).first() if is_number else None
+        if deletion is not None and request.user.has_perm("builds.view_deletion"):
+            self.message_user(request, f"Build #{number} was deleted.", messages.WARNING)
+            page = reverse("admin:builds_deletion_change", args=[deletion.pk])
+            return HttpResponseRedirect(page)
+        return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined, no-any-return]
+
+    # --- deletion ---
+
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:  # noqa: ARG002
+        """Whether the user may ask for deletions; what is in use is refused later, with why."""
+        return request.user.has_perm(MAY_DELETE) and self.has_view_permission(request)
+
+    def delete_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        extra_context: dict[str, Any] | None = None,  # noqa: ARG002 - Django's signature
+    ) -> HttpResponse:
+        """Ask whether to delete a build, and how; a worker does it."""
+        if not self.has_delete_permission(request):
+            raise PermissionDenied
+        build = self.get_object(request, unquote(object_id))
+        if build is None:
+            return self._gone(request, quote(object_id))
+        return self.confirm_deletion(request, build)
+
+    @admin.action(description="Delete selected builds", permissions=["delete"])
+    def delete_selected(self, request: HttpRequest, queryset: QuerySet[Build]) -> HttpResponse:
+        """Ask whether to delete these builds, and how; workers do it."""
+        return self._page(
+            request, "builds/delete_many.html", "Delete these builds?", bulk_deletion_page(queryset)
+        )

@@ -1,0 +1,124 @@
+"""Deletions in the admin: what was deleted, by whom, and how the cleanup went."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+
+from builds.admin.paging import BoundedPaginator
+from builds.admin.shared import ListOfOurs, partial
+from builds.models import Build, Deletion
+from builds.pages.tracebacks import traceback_links
+from builds.workers import WorkerIdentity
+from jobs.admin import ReadOnlyMixin, is_list
+
+if TYPE_CHECKING:
+    DeletionAdminBase = admin.ModelAdmin[Deletion]
+else:
+    DeletionAdminBase = admin.ModelAdmin
+
+
+@admin.register(Deletion)
+class DeletionAdmin(ReadOnlyMixin, DeletionAdminBase):
+    """What was deleted, by whom, and how the cleanup went."""
+
+    list_display = ["label", "state_badge", "job_link", "outcome_text", "asked"]
+    list_filter = ["state", "outcome"]
+    list_select_related = ["job", "requested_by"]
+    list_per_page = 100
+    list_max_show_all = 0
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER  # they count every row
+    paginator = BoundedPaginator
+    sortable_by = ()
+    search_fields = ["=build_number", "job__id", "job__title"]
+    search_help_text = "A build's number, or a part of a job's id or title"
+    change_list_template = "builds/deletions.html"
+    fields = [
+        "build_link",
+        "job_link",
+        "state_badge",
+        "outcome_text",
+        "cleanup_text",
+        "asked",
+        "ended_at",
+        "worker_label",
+        "log_text",
+        "traceback_text",
+    ]
+
+    def get_changelist(
+        self,
+        request: HttpRequest,  # noqa: ARG002 - Django's signature
+        **kwargs: Any,  # noqa: ARG002
+    ) -> type[ChangeList]:
+        """Use the list that bears odd filters."""
+        return ListOfOurs
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Deletion]:
+        """Leave the large texts out of the list."""
+        found = super().get_queryset(request).select_related("job", "requested_by")
+        return found.defer("log", "traceback") if is_list(request) else found
+
+    @admin.display(description="build")
+    def label(self, deletion: Deletion) -> str:
+        """The number that the build had."""
+        return f"#{deletion.build_number}"
+
+    @admin.display(description="build")
+    def build_link(self, deletion: Deletion) -> SafeString:
+        """The number, with a link while the build is there."""
+        exists = Build.objects.filter(pk=deletion.build_number).exists()
+        return partial("builds/_build_of_deletion.html", deletion=deletion, exists=exists)
+
+    @admin.display(description="job")
+    def job_link(self, deletion: Deletion) -> SafeString:
+        """The job, with a link to it."""
+        return partial("builds/_job_link.html", job=deletion.job)
+
+    @admin.display(description="state")
+    def state_badge(self, deletion: Deletion) -> SafeString:
+        """Where it stands, in its colour."""
+        return partial("builds/_deletion_state.html", deletion=deletion)
+
+    @admin.display(description="outcome")
+    def outcome_text(self, deletion: Deletion) -> str | None:
+        """How the cleanup ended."""
+        return deletion.get_outcome_display() or None
+
+    @admin.display(description="cleanup function")
+    def cleanup_text(self, deletion: Deletion) -> SafeString:
+        """Which function was called, or would have been."""
+        return partial("builds/_cleanup.html", deletion=deletion)
+
+    @admin.display(description="asked for")
+    def asked(self, deletion: Deletion) -> SafeString:
+        """When and by whom."""
+        return partial("builds/_asked.html", row=deletion)
+
+    @admin.display(description="ended")
+    def ended_at(self, deletion: Deletion) -> SafeString | None:
+        """When it ended."""
+        return partial("builds/_moment.html", at=deletion.ended) if deletion.ended else None
+
+    @admin.display(description="worker")
+    def worker_label(self, deletion: Deletion) -> str | None:
+        """The process that did it."""
+        worker = WorkerIdentity.parse(deletion.worker)
+        return worker.label if worker else deletion.worker or None
+
+    @admin.display(description="log of the cleanup")
+    def log_text(self, deletion: Deletion) -> SafeString | None:
+        """What the cleanup function logged."""
+        return partial("builds/_text.html", text=deletion.log) if deletion.log else None
+
+    @admin.display(description="traceback")
+    def traceback_text(self, deletion: Deletion) -> SafeString | None:
+        """How the cleanup failed."""
+        links = traceback_links(deletion.traceback)
+        return partial("builds/_traceback.html", links=links) if links else None

@@ -1,0 +1,174 @@
+"""Filters of the list of builds."""
+# ruff: noqa: ARG002 - the signatures are Django's
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
+
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from builds.models import Build
+from jobcontrol_site import moments
+from jobs.models import Job
+
+JOBS_OFFERED = 1_000
+
+
+class StageFilter(admin.SimpleListFilter):
+    """How far builds have come, and how they ended: coarser than the status."""
+
+    title = "stage"
+    parameter_name = "stage"
+    STAGES: ClassVar[dict[str, tuple[str, Callable[[Any], Any]]]] = {
+        "unfinished": ("Waits or runs", lambda builds: builds.finished(False)),
+        "started": ("Started", lambda builds: builds.started()),
+        "finished": ("Finished", lambda builds: builds.finished()),
+        "success": ("Ended well", lambda builds: builds.success()),
+        "failure": ("Ended badly", lambda builds: builds.finished().success(False)),
+    }
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Offer the stages."""
+        return [(name, label) for name, (label, _) in self.STAGES.items()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Keep the builds of the chosen stage."""
+        chosen = self.STAGES.get(self.value() or "")
+        found: QuerySet[Any] = chosen[1](queryset) if chosen else queryset
+        return found
+
+
+class _FormFilter(admin.ListFilter):
+    """A filter with fields to fill in; its form sends the other filters along."""
+
+    names: tuple[str, ...] = ()
+
+    def __init__(
+        self, request: HttpRequest, params: dict[str, Any], model: Any, model_admin: Any
+    ) -> None:
+        super().__init__(request, params, model, model_admin)
+        for name in self.names:
+            if name in params:
+                found = params.pop(name)
+                self.used_parameters[name] = found[-1] if isinstance(found, list) else found
+
+    def has_output(self) -> bool:
+        """Show it always."""
+        return True
+
+    def expected_parameters(self) -> list[str | None]:
+        """Name the parameters."""
+        return list(self.names)
+
+    def value(self, name: str) -> str:
+        """Return what was filled in."""
+        return str(self.used_parameters.get(name, "")).strip()
+
+    def _form(self, changelist: ChangeList) -> dict[str, Any]:
+        """Return what its template needs."""
+        others = [
+            (name, value)
+            for name, values in changelist.get_filters_params().items()
+            if name not in self.names
+            for value in values
+        ]
+        if changelist.query:
+            others.append(("q", changelist.query))
+        return {
+            "others": others,
+            "values": {name: self.value(name) for name in self.names},
+            "is_used": any(self.value(name) for name in self.names),
+            "remove": changelist.get_query_string(remove=list(self.names)),
+        }
+
+
+class JobFilter(_FormFilter):
+    """Builds of one job, by its id."""
+
+    title = "job"
+    template = "builds/filter_job.html"
+    names = ("job__id__exact",)
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Keep the builds of the job."""
+        job_id = self.value("job__id__exact")
+        return queryset.filter(job=job_id) if job_id else queryset
+
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
+        """Offer the ids of the jobs in the file."""
+        jobs = Job.objects.active().order_by("position").values_list("pk", "title")
+        yield {
+            **self._form(changelist),
+            "value": self.value("job__id__exact"),
+            "jobs": jobs[:JOBS_OFFERED],
+        }
+
+
+class PeriodFilter(_FormFilter):
+    """Builds that were asked for between two times."""
+
+    title = "time"
+    template = "builds/filter_period.html"
+    names = ("since", "until")
+    SHORTCUTS = (("1h", "Past hour"), ("1d", "Past day"), ("7d", "Past 7 days"), ("30d", "30 days"))
+
+    def __init__(
+        self, request: HttpRequest, params: dict[str, Any], model: Any, model_admin: Any
+    ) -> None:
+        super().__init__(request, params, model, model_admin)
+        self.problems: list[str] = []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Keep the builds of the period; a time that can't be read is said, and left out."""
+        since, until = self._moment("since"), self._moment("until", is_end=True)
+        if since:
+            queryset = queryset.filter(created__gte=since)
+        return queryset.filter(created__lt=until) if until else queryset
+
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
+        """Offer two fields and some shortcuts."""
+        yield {
+            **self._form(changelist),
+            "since": self.value("since"),
+            "until": self.value("until"),
+            "problems": self.problems,
+            "shortcuts": [
+                {
+                    "label": label,
+                    "chosen": self.value("since") == age and not self.value("until"),
+                    "query": changelist.get_query_string({"since": age}, ["until"]),
+                }
+                for age, label in self.SHORTCUTS
+            ],
+        }
+
+    def _moment(self, name: str, *, is_end: bool = False) -> datetime | None:
+        text = self.value(name)
+        if not text:
+            return None
+        try:
+            found = moments.moment(text)
+        except (argparse.ArgumentTypeError, OverflowError, ValueError) as error:
+            self.problems.append(str(error))
+            return None
+        is_day = len(text) == len("2026-01-31") and text.count("-") == 2
+        # "Until a day" means that day, too.
+        return found + timedelta(days=1) if is_end and is_day else found
+
+
+def search(builds: QuerySet[Build], text: str) -> QuerySet[Build]:
+    """Return the builds whose number, or whose job's id or title, the words of `text` name."""
+    for word in text.replace("\x00", "").split():
+        jobs = Job.objects.filter(pk__icontains=word) | Job.objects.filter(title__icontains=word)
+        found = builds.filter(job__in=jobs.order_by().values("pk"))
+        number = word.removeprefix("#")
+        if number.isascii() and number.isdecimal() and len(number) < 19:
+            found = found | builds.filter(pk=int(number))
+        builds = found
+    return builds

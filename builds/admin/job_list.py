@@ -1,0 +1,141 @@
+"""The list of jobs: where each stands, looked up for the whole page at once, and its filters."""
+# ruff: noqa: ARG002 - the signatures are Django's
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from builds.admin import asking
+from builds.admin.shared import ListOfOurs
+from builds.models import Build
+from builds.readiness import why_not
+from builds.status import FAILED, NOT_BUILT, OUTDATED, SUCCESS, JobStatus, job_statuses
+from jobs.admin import ProblemFilter, TagFilter
+from jobs.models import Job
+
+DEPENDENCIES_SHOWN = 6
+MENU = "builds/filter.html"
+
+
+@dataclass(frozen=True)
+class JobRow:
+    """What the cells of one job need."""
+
+    status: JobStatus
+    why_not: str
+    may_run: bool
+    may_arm: bool
+    may_see_builds: bool
+
+    @property
+    def dependencies(self) -> tuple[str, ...]:
+        """The first jobs that it needs."""
+        return self.status.dependencies[:DEPENDENCIES_SHOWN]
+
+    @property
+    def more_dependencies(self) -> int:
+        """How many further jobs it needs."""
+        return len(self.status.dependencies) - len(self.dependencies)
+
+
+class JobChangeList(ListOfOurs):
+    """Looks up where the jobs of the shown page stand, all at once."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Fetch the page, then the states of its jobs."""
+        super().get_results(request)
+        jobs = list(self.result_list)
+        statuses = self._known_statuses() or job_statuses(jobs)
+        reasons = why_not(jobs, statuses)
+        rights = {
+            "may_run": asking.may_run(request),
+            "may_arm": asking.may_arm(request),
+            "may_see_builds": request.user.has_perm("builds.view_build"),
+        }
+        for job in jobs:
+            job.row = JobRow(statuses[job.pk], reasons[job.pk], **rights)
+        self.result_list = jobs
+
+    def _known_statuses(self) -> Mapping[str, JobStatus]:
+        """Return what the filter by status looked up already."""
+        chosen = (spec for spec in self.filter_specs if isinstance(spec, StatusFilter))
+        return next((spec.statuses for spec in chosen), {})
+
+    @cached_property
+    def is_narrowed(self) -> bool:
+        """Whether a search or a filter hides jobs."""
+        return bool(self.query or self.has_active_filters)
+
+    @cached_property
+    def knows_any_job(self) -> bool:
+        """Whether there is any job at all."""
+        return Job.objects.exists()
+
+
+def row_of(job: Job) -> JobRow:
+    """Return what `JobChangeList` looked up."""
+    row: JobRow = job.row  # type: ignore[attr-defined]
+    return row
+
+
+def _ended_badly(status: JobStatus) -> bool:
+    bad = (Build.Status.FAILED, Build.Status.CANCELLED)
+    return status.last_outcome is not None and status.last_outcome.status in bad
+
+
+_STATES: dict[str, tuple[str, Callable[[JobStatus], bool]]] = {
+    SUCCESS: ("success", lambda status: status.status == SUCCESS),
+    OUTDATED: ("outdated", lambda status: status.status == OUTDATED),
+    FAILED: ("failed, never a success", lambda status: status.status == FAILED),
+    NOT_BUILT: ("not built", lambda status: status.status == NOT_BUILT),
+    "last_failed": ("last build failed", _ended_badly),
+    "unfinished": ("running or waiting", lambda status: bool(status.unfinished)),
+    "blocked": ("needs a build of another job", lambda status: bool(status.missing)),
+}
+
+
+class StatusFilter(admin.SimpleListFilter):
+    """Jobs by where they stand."""
+
+    title = "status"
+    parameter_name = "status"
+    template = MENU
+    statuses: Mapping[str, JobStatus] = {}
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Offer each state."""
+        return [(name, label) for name, (label, _) in _STATES.items()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Job]) -> QuerySet[Job]:
+        """Keep the jobs in the chosen state, which follows from their builds."""
+        if self.value() not in _STATES:
+            return queryset
+        fits = _STATES[str(self.value())][1]
+        self.statuses = job_statuses(queryset.only("pk", "config"))
+        fitting = [name for name, status in self.statuses.items() if fits(status)]
+        return queryset.filter(pk__in=fitting)
+
+
+class TagMenu(TagFilter):
+    """Jobs by their tags."""
+
+    template = MENU
+
+
+class ProblemMenu(ProblemFilter):
+    """Jobs by whether they can run."""
+
+    template = MENU
+
+
+class YesNoMenu(admin.BooleanFieldListFilter):
+    """Jobs by what is true of them or not."""
+
+    template = MENU

@@ -1,0 +1,93 @@
+"""What a job's page shows, as plain values for its template."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.admin.utils import quote
+from django.core.paginator import Paginator
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+
+from builds.forms import BuildFilter
+from builds.models import Build
+from builds.readiness import why_not
+from builds.status import JobStatus, job_statuses, reason
+from jobs import tags
+from jobs.docs import call_code_of, rst_to_html
+from jobs.models import Job
+
+BUILDS_SHOWN = 25  # per page
+NEIGHBOURS_SHOWN = 100
+
+
+def job_page(job: Job, request: HttpRequest) -> dict[str, Any]:
+    """Return where the job stands, what it does, its neighbours and its builds."""
+    needs = [link.depends_on for link in _links(job.dependency_links, "depends_on")]
+    needed_by = [link.job for link in _links(job.dependent_links, "job")]
+    statuses = job_statuses({one.pk: one for one in [job, *needs, *needed_by]}.values())
+    docs = job.docs if isinstance(job.docs, dict) else {}
+    return {
+        "job": job,
+        "status": statuses[job.pk],
+        "why_not": why_not([job], statuses)[job.pk],
+        "notes": rst_to_html(job.notes),
+        "signature": docs.get("signature", ""),
+        "docstring": rst_to_html(docs.get("docstring", "")),
+        "call": call_code_of(job.function, tags.decode(job.config)),
+        "needs": [(one, statuses[one.pk]) for one in needs],
+        "needed_by": [(one, statuses[one.pk]) for one in needed_by],
+        "needs_hidden": max(len(statuses[job.pk].dependencies) - len(needs), 0),
+        "needed_by_hidden": max(job.dependent_links.count() - len(needed_by), 0),
+        "graph_url": reverse("admin:jobs_job_graph", args=[quote(job.pk)]),
+        **(_builds(job, statuses[job.pk], request) if _may_see_builds(request) else {}),
+    }
+
+
+def _links(links: Any, name: str) -> list[Any]:
+    order = "position" if name == "depends_on" else "job__position"
+    return list(links.select_related(name).order_by(order)[:NEIGHBOURS_SHOWN])
+
+
+def _may_see_builds(request: HttpRequest) -> bool:
+    return bool(request.user.has_perm("builds.view_build"))
+
+
+# --- Builds ---------------------------------------------------------------------------------------
+
+
+def _builds(job: Job, status: JobStatus, request: HttpRequest) -> dict[str, Any]:
+    own = Build.objects.filter(job=job)
+    chosen = BuildFilter(request.GET or None, auto_id="builds-%s", label_suffix="")
+    wanted = chosen.chosen(own) if chosen.is_bound else own
+    listed = wanted.order_by("-id").select_related("requested_by")
+    page = Paginator(listed, BUILDS_SHOWN).get_page(request.GET.get("page"))
+    return {
+        "standing": _standing(job, status),
+        "builds_filter": chosen,
+        "builds_filtered": chosen.is_bound and any(chosen.cleaned_data.values()),
+        "builds_page": page,
+        "builds_pages": page.paginator.get_elided_page_range(
+            page.number, on_each_side=2, on_ends=1
+        ),
+        "builds": [build_line(build) for build in page],
+    }
+
+
+def _standing(job: Job, status: JobStatus) -> list[dict[str, Any]]:
+    """Return the unfinished builds, then the latest success, then the last failure."""
+    failed = Build.objects.filter(job=job, status=Build.Status.FAILED).newest_first()
+    last = [status.latest_successful_build_id, failed.values_list("pk", flat=True).first()]
+    numbers = [build.pk for build in status.unfinished] + [number for number in last if number]
+    builds = Build.objects.select_related("requested_by").in_bulk(numbers)
+    return [build_line(builds[number]) for number in numbers if number in builds]
+
+
+def build_line(build: Build) -> dict[str, Any]:
+    """Return a build for a row of a list."""
+    return {
+        "build": build,
+        "duration": build.duration(timezone.now()),
+        "reason": reason(build),
+    }

@@ -1,0 +1,211 @@
+"""Jobs in the admin: where they stand, and the means to build them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.decorators import method_decorator
+from django.utils.safestring import SafeString
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from builds.admin import asking
+from builds.admin.arming import ArmPage
+from builds.admin.build_form import BuildFormPage
+from builds.admin.graph import GraphMixin
+from builds.admin.job_list import (
+    JobChangeList,
+    ProblemMenu,
+    StatusFilter,
+    TagMenu,
+    YesNoMenu,
+    row_of,
+)
+from builds.admin.job_page import job_page
+from builds.admin.shared import partial
+from builds.models import Build
+from jobs.admin import JobAdmin
+from jobs.models import Job
+
+_get_or_post = method_decorator(require_http_methods(["GET", "HEAD", "POST"]))
+
+
+@admin.register(Job)
+class BuildableJobAdmin(GraphMixin, JobAdmin):
+    """Jobs, with where they stand and the means to build them."""
+
+    list_display = ["state", "name", "needs", "builds", "button"]
+    list_display_links = None  # the name is a link
+    list_filter = [
+        StatusFilter,
+        TagMenu,
+        ("protected", YesNoMenu),
+        ("retired", YesNoMenu),
+        ProblemMenu,
+    ]
+    show_facets = admin.ShowFacets.NEVER  # counting by status would look at every build
+    sortable_by = ()  # the order is that of the file
+    change_list_template = "builds/job_list.html"
+    actions = ["build_selected", "arm_selected"]
+
+    # --- The list
+
+    def get_changelist(
+        self,
+        request: HttpRequest,  # noqa: ARG002 - Django's signature
+        **kwargs: Any,  # noqa: ARG002
+    ) -> type[ChangeList]:
+        """Use the list that knows the jobs' states."""
+        return JobChangeList
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the list; what its buttons send carries the mark of this very page."""
+        more = {
+            "title": "Jobs",
+            "nonce": asking.new_nonce(),
+            "graph_url": reverse("admin:jobs_graph"),
+            "config_path": settings.JOBCONTROL_CONFIG,
+            **(extra_context or {}),
+        }
+        return super().changelist_view(request, more)
+
+    @admin.display(description="status")
+    def state(self, job: Job) -> SafeString:
+        """Where the job stands."""
+        return partial("builds/_job_status.html", status=row_of(job).status)
+
+    @admin.display(description="job")
+    def name(self, job: Job) -> SafeString:
+        """Title and id with a link, tags, and what is to be known of it."""
+        return partial("builds/_job_name.html", job=job, row=row_of(job))
+
+    @admin.display(description="needs")
+    def needs(self, job: Job) -> SafeString:
+        """The jobs whose builds it uses."""
+        return partial("builds/_job_needs.html", row=row_of(job))
+
+    @admin.display(description="last builds")
+    def builds(self, job: Job) -> SafeString:
+        """Builds that wait or run, the newest finished one, and the latest success."""
+        return partial("builds/_last_build.html", row=row_of(job), status=row_of(job).status)
+
+    @admin.display(description="start")
+    def button(self, job: Job) -> SafeString:
+        """The button that builds it, or why there is none."""
+        return partial("builds/_job_button.html", job=job, row=row_of(job))
+
+    # --- Rights
+
+    def has_build_permission(self, request: HttpRequest) -> bool:
+        """Whether the user may ask for builds."""
+        return asking.may_run(request)
+
+    def has_arm_permission(self, request: HttpRequest) -> bool:
+        """Whether the user may start builds of protected jobs."""
+        return asking.may_arm(request)
+
+    # --- Pages
+
+    def get_urls(self) -> list[URLPattern]:
+        """Add the build button, the build form and the page that arms several jobs."""
+        wrap = self.admin_site.admin_view
+        return [
+            path("arm/", wrap(self.arm_page), name="jobs_job_arm"),
+            path("<path:object_id>/build/", wrap(self.build_now), name="jobs_job_build"),
+            path("<path:object_id>/build-form/", wrap(self.build_form), name="jobs_job_build_form"),
+            *super().get_urls(),
+        ]
+
+    @method_decorator(require_safe)
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",  # noqa: ARG002 - Django's signature
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Show one job, with its builds and the build button."""
+        job = self._visible_job(request, object_id)
+        if job is None:
+            return self._not_there(request, object_id)
+        context = asking.page_context(
+            request, self, title=job.label, object_id=object_id, **job_page(job, request)
+        )
+        return TemplateResponse(request, "builds/job.html", {**context, **(extra_context or {})})
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Job | None:
+        """Find the job; an id that no database can hold is just not there."""
+        return None if "\x00" in object_id else super().get_object(request, object_id, from_field)
+
+    @_get_or_post
+    def build_form(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Put one build together, arm it where that is needed, start it."""
+        job = self._visible_job(request, object_id)
+        if not asking.may_run(request):
+            raise PermissionDenied
+        if job is None:
+            return self._not_there(request, object_id)
+        return BuildFormPage(self, request, job).answer()
+
+    @_get_or_post
+    def arm_page(self, request: HttpRequest) -> HttpResponse:
+        """Arm several protected jobs and start them together."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return ArmPage(self, request).answer()
+
+    @method_decorator(require_POST)
+    def build_now(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask for a build of one job and show it."""
+        job = self._visible_job(request, object_id)
+        if not asking.may_run(request):
+            raise PermissionDenied
+        if job is None:
+            return self._not_there(request, object_id)
+        asked = asking.ask(request, [job], trigger=Build.Trigger.QUICK)
+        asking.tell(request, asked)
+        made = [*asked.builds, *asked.before]
+        if made:
+            return asking.lead_to(request, made[0])
+        return HttpResponseRedirect(asking.job_address(job))
+
+    def _visible_job(self, request: HttpRequest, object_id: str) -> Job | None:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return self.get_object(request, unquote(object_id))
+
+    def _not_there(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        response: HttpResponse = self._get_obj_does_not_exist_redirect(  # type: ignore[attr-defined]
+            request, self.opts, object_id
+        )
+        return response
+
+    # --- Actions
+
+    @admin.action(description="Build selected jobs", permissions=["build"])
+    def build_selected(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
+        """Ask for a build of each selected job that can be built."""
+        jobs = list(queryset[: asking.MAX_AT_ONCE + 1])
+        if len(jobs) > asking.MAX_AT_ONCE:
+            text = f"Only the first {asking.MAX_AT_ONCE} jobs were looked at. Select the others."
+            messages.warning(request, text)
+        chosen = jobs[: asking.MAX_AT_ONCE]
+        asking.tell(request, asking.ask(request, chosen, trigger=Build.Trigger.QUICK))
+
+    @admin.action(description="Arm selected protected jobs…", permissions=["arm"])
+    def arm_selected(self, request: HttpRequest, queryset: QuerySet[Job]) -> HttpResponse:
+        """Show what the selected protected jobs would run, to arm them."""
+        ids = list(queryset.values_list("pk", flat=True)[: asking.MAX_AT_ONCE])
+        return ArmPage(self, request).show(ids)

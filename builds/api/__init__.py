@@ -1,0 +1,1 @@
+"""The JSON API under `/api/`: a thin edge on `builds.services`, described by `openapi.json`."""

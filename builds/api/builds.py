@@ -1,0 +1,263 @@
+"""Builds: lists of them, all that is recorded about one, and deleting it."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentTypeError
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, TypeVar
+
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from ninja import Query, Router
+from pydantic import BaseModel, Field
+
+from builds import history, services
+from builds.api import schemas
+from builds.api.auth import require, user_of
+from builds.api.jobs import LISTER
+from builds.api.replies import LINK, answer, refusals, with_next
+from builds.models import Build, BuildPayload, Deletion, LogMessage
+from builds.presentation import build_detail, build_rows, deletion_detail, log_line
+from jobcontrol.exceptions import BuildStateError, InvalidRequest, NotFound
+from jobcontrol_site import lookup, moments
+
+T = TypeVar("T")
+
+router = Router(tags=["builds"])
+deletions = Router(tags=["deletions"])
+
+MAX_BUILDS = 100  # per page
+MAX_LINES = 1_000  # per page
+RETVAL_CHARS = 10_000  # of each build in a list
+MAX_TEXT = 500  # characters to look for
+
+FLAGS = ("started", "finished", "success", "skipped")
+
+
+class BuildFilters(BaseModel):
+    """Which builds a list shows."""
+
+    job: str | None = Field(None, description="only of this job")
+    status: list[Build.Status] = Field([], description="only in this state; repeat for several")
+    started: bool | None = None
+    finished: bool | None = None
+    success: bool | None = Field(None, description="skipped builds are successes")
+    skipped: bool | None = None
+    order: Literal["asc", "desc"] = Field("desc", description="oldest or newest first")
+    limit: int = Field(MAX_BUILDS, ge=1, le=MAX_BUILDS)
+    before: schemas.Id | None = Field(None, description="only builds with a lower id")
+    after: int | None = Field(
+        None, ge=0, le=schemas.BIGGEST_ID, description="only builds with a higher id"
+    )
+
+
+@router.get("", include_in_schema=False)
+@router.get(
+    "/",
+    response={200: list[schemas.Build], **refusals(404)},
+    openapi_extra=LINK,
+    summary="List builds",
+)
+def list_builds(request: HttpRequest, filters: Query[BuildFilters]) -> HttpResponse:
+    """Return builds; long return values are cut here."""
+    require(request, "builds.view_build")
+    builds = _matching(filters)
+    found = list(builds[: filters.limit + 1])
+    rows = build_rows(found[: filters.limit], retval_chars=RETVAL_CHARS)
+    more = None
+    if len(found) > filters.limit:
+        more = {"after" if filters.order == "asc" else "before": rows[-1]["id"]}
+    return with_next(request, answer(rows), more)
+
+
+def _matching(filters: BuildFilters) -> QuerySet[Build]:
+    builds = Build.objects.all()
+    if filters.job is not None:
+        builds = builds.filter(job=lookup.find_job(filters.job, lister=LISTER))
+    if filters.status:
+        builds = builds.filter(status__in=set(filters.status))
+    for flag in FLAGS:
+        wanted = getattr(filters, flag)
+        if wanted is not None:
+            builds = getattr(builds, flag)(wanted)
+    if filters.before is not None:
+        builds = builds.filter(pk__lt=filters.before)
+    if filters.after is not None:
+        builds = builds.filter(pk__gt=filters.after)
+    return builds.order_by("id" if filters.order == "asc" else "-id")
+
+
+@router.get(
+    "/{int:build_id}", response={200: schemas.Build, **refusals(404)}, summary="Show a build"
+)
+def show_build(request: HttpRequest, build_id: int) -> HttpResponse:
+    """Return one build."""
+    require(request, "builds.view_build")
+    return answer(build_detail(lookup.find_build(build_id)))
+
+
+# --- Its log --------------------------------------------------------------------------------------
+
+
+class LogFilters(BaseModel):
+    """Which lines of a log are shown."""
+
+    level: str | None = Field(None, description="only from this level up, such as WARNING")
+    since: str | None = Field(None, description="only from this time on: ISO 8601, or 1h (ago)")
+    until: str | None = Field(None, description="only up to this time")
+    text: str | None = Field(
+        None, max_length=MAX_TEXT, description="only lines that contain this, in any case"
+    )
+    after: int = Field(0, ge=0, le=schemas.BIGGEST_ID, description="only lines with a higher id")
+    limit: int = Field(MAX_LINES, ge=1, le=MAX_LINES)
+
+
+@router.get(
+    "/{int:build_id}/log",
+    response={200: list[schemas.LogLine], **refusals(404)},
+    openapi_extra=LINK,
+    summary="Read a build's log",
+)
+def show_log(request: HttpRequest, build_id: int, filters: Query[LogFilters]) -> HttpResponse:
+    """Return lines of the log, oldest first."""
+    require(request, "builds.view_build")
+    lines = _lines(lookup.find_build(build_id), filters)
+    found = list(lines[: filters.limit + 1])
+    rows = [log_line(message) for message in found[: filters.limit]]
+    more = {"after": rows[-1]["id"]} if len(found) > filters.limit else None
+    return with_next(request, answer(rows), more)
+
+
+def _lines(build: Build, filters: LogFilters) -> QuerySet[LogMessage]:
+    found = LogMessage.objects.filter(build=build, pk__gt=filters.after)
+    if filters.level is not None:
+        found = found.filter(level__gte=_read(moments.level, "level", filters.level))
+    if filters.since is not None:
+        found = found.filter(created__gte=_read(_moment, "since", filters.since))
+    if filters.until is not None:
+        found = found.filter(created__lte=_read(_moment, "until", filters.until))
+    if filters.text:
+        if "\x00" in filters.text:
+            raise InvalidRequest("text: no line contains a NUL character.")
+        found = found.filter(message__icontains=filters.text)
+    return found.order_by("pk")
+
+
+def _read(reader: Callable[[str], T], name: str, text: str) -> T:
+    """Read a filter as the command line does. Raises InvalidRequest."""
+    try:
+        return reader(text)
+    except (ArgumentTypeError, OverflowError) as error:
+        raise InvalidRequest(f"{name}: {error}.") from error
+
+
+def _moment(text: str) -> datetime:
+    # The first and last days of the calendar may have no UTC.
+    return moments.moment(text).astimezone(UTC)
+
+
+# --- Its return value -----------------------------------------------------------------------------
+
+
+@router.get(
+    "/{int:build_id}/retval",
+    response={200: None, **refusals(404, 409)},
+    openapi_extra={
+        "responses": {
+            200: {
+                "description": "the return value as text; as JSON when that text is JSON",
+                "content": {
+                    "application/json": {"schema": {}},
+                    "text/plain": {"schema": {"type": "string"}},
+                },
+            }
+        }
+    },
+    summary="Read a build's return value",
+)
+def show_retval(request: HttpRequest, build_id: int) -> HttpResponse:
+    """Return the return value's text, which the worker made (see `repr_function`)."""
+    require(request, "builds.view_build")
+    build = lookup.find_build(build_id)
+    if not build.finished:
+        raise BuildStateError(f"build #{build.pk} has not ended: it has no return value yet.")
+    if build.status != Build.Status.SUCCESSFUL:
+        raise NotFound(f"build #{build.pk} is {build.status} and has no return value.")
+    text = BuildPayload.objects.values_list("retval_text", flat=True).get(pk=build.pk)
+    kind = "application/json" if _is_json(text) else "text/plain; charset=utf-8"
+    return HttpResponse(text, content_type=kind)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _refuse(constant: str) -> Any:
+    """Python reads NaN and Infinity; others do not."""
+    raise ValueError(constant)
+
+
+# --- Deletion -------------------------------------------------------------------------------------
+
+
+@router.delete(
+    "/{int:build_id}",
+    response={202: schemas.Deletion, **refusals(404, 409)},
+    openapi_extra={
+        "responses": {
+            202: {
+                "headers": {
+                    "Location": {
+                        "description": "where the deletion's outcome can be read",
+                        "schema": {"type": "string"},
+                    }
+                }
+            }
+        }
+    },
+    summary="Delete a build",
+)
+def delete_build(
+    request: HttpRequest,
+    build_id: int,
+    cleanup: Annotated[
+        bool, Query(description="call the cleanup function that the build's configuration names")
+    ] = True,
+) -> HttpResponse:
+    """Ask a worker to clean up and delete a build; the outcome is in the deletion's own reply."""
+    require(request, "builds.view_build", "builds.delete_build")
+    build = lookup.find_build(build_id)
+    deletion = services.request_deletion(
+        build=build, requested_by=user_of(request), cleanup=cleanup
+    )
+    how = "" if cleanup else " without cleanup"
+    history.note(request.user, build, f"Asked over the API to delete this{how}.")
+    response = answer(deletion_detail(_deletion(deletion.pk)), status=202)
+    response["Location"] = reverse("api:deletion", args=[deletion.pk])
+    return response
+
+
+@deletions.get(
+    "/{int:deletion_id}",
+    response={200: schemas.Deletion, **refusals(404)},
+    url_name="deletion",
+    summary="Show a deletion",
+)
+def show_deletion(request: HttpRequest, deletion_id: int) -> HttpResponse:
+    """Return a deletion: whether it was carried out, and how the cleanup went."""
+    require(request, "builds.view_deletion")
+    return answer(deletion_detail(_deletion(deletion_id)))
+
+
+def _deletion(number: int) -> Deletion:
+    deletion = Deletion.objects.select_related("requested_by").filter(pk=number).first()
+    if deletion is None:
+        raise NotFound(f"there is no deletion {number}")
+    return deletion

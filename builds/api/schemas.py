@@ -1,0 +1,143 @@
+"""The shapes of requests and replies, as the OpenAPI document shows them.
+
+The names are those of `builds.presentation`, which makes the replies: a test holds both together.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from builds.models import Build as BuildModel
+from builds.models import Deletion as DeletionModel
+
+BIGGEST_ID = 2**63 - 1
+MAX_KEY = 200  # characters of an idempotency key
+
+Id = Annotated[int, Field(ge=1, le=BIGGEST_ID)]
+Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+
+
+class Problem(BaseModel):
+    """Why a request was refused, in words."""
+
+    detail: str
+
+
+class Progress(BaseModel):
+    """One bar of the tree of progress bars; the root has no name."""
+
+    name: str | None
+    current: int
+    total: int
+    status_line: str
+    children: list[Progress]
+
+
+class Build(BaseModel):
+    """One run of a job."""
+
+    id: int
+    job_id: str
+    status: BuildModel.Status
+    started: bool
+    finished: bool
+    success: bool = Field(description="a skipped build is a success too")
+    skipped: bool
+    start_time: Moment | None
+    end_time: Moment | None
+    retval: str | None = Field(description="the return value as text, of successful builds only")
+    exception: str | None = Field(description="why it failed")
+    failure_kind: BuildModel.FailureKind | None
+    dependency_builds: dict[str, int] = Field(description="the build it uses, by job")
+    progress: Progress
+
+
+class Job(BaseModel):
+    """A job of the configuration file, and where it stands."""
+
+    id: str
+    title: str
+    status: Literal["not_built", "outdated", "success", "failed"]
+    stale_reasons: list[str] = Field(description="why it is outdated")
+    running: bool
+    tags: list[str]
+    protected: bool
+    dependencies: list[str]
+    problem: str = Field(description="why its function can't run, empty when it can")
+    link: str = Field(description="the address of this job's own reply")
+
+
+class JobDetail(Job):
+    """A job with its call and neighbours.
+
+    What JSON can't hold stands in `args` and `kwargs` as `{"!retval": JOB}`, `{"!secret": NAME}`,
+    `{"!date": TEXT}` and the like.
+    """
+
+    function: str
+    args: list[Any]
+    kwargs: dict[str, Any]
+    notes: str
+    reverse_dependencies: list[str]
+    latest_successful_build: Build | None = Field(
+        description="null also for those who may not see builds"
+    )
+
+
+class LogLine(BaseModel):
+    """One line of a build's log."""
+
+    id: int
+    build_id: int
+    created: Moment
+    level: str
+    logger: str
+    message: str
+    place: str
+    origin: str
+    exception: dict[str, Any] | None
+
+
+class Deletion(BaseModel):
+    """A deletion and what became of it; it stays when the build is gone."""
+
+    id: int
+    build_id: int
+    job_id: str
+    state: DeletionModel.State
+    outcome: DeletionModel.Outcome | None = Field(description="null until it has ended")
+    cleanup: bool
+    cleanup_function: str
+    requested_by: str | None
+    created: Moment
+    ended: Moment | None
+    log: str = Field(description="what the cleanup function logged")
+    exception: str | None = Field(description="why the cleanup failed")
+
+
+class Started(BaseModel):
+    """The build that was asked for."""
+
+    build_id: int
+
+
+class RunRequest(BaseModel):
+    """How a job is to be built; every part may be left out."""
+
+    # Strict: "arm": "no" must not arm anything.
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    args: list[Any] | None = Field(default=None, description="in place of the job's own")
+    kwargs: dict[str, Any] | None = Field(default=None, description="in place of the job's own")
+    dependency_builds: dict[str, Id] = Field(
+        default_factory=dict, description="the build to use, by job; the others are the latest"
+    )
+    arm: bool = Field(default=False, description="yes, build this protected job")
+    idempotency_key: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=MAX_KEY,
+        description="the same key again gives the same build again",
+    )

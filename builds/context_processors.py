@@ -1,0 +1,59 @@
+"""What every admin page says about the workers."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+
+from builds import services
+
+REMEMBERED_SECONDS = 5  # a page in between may tell what was true so long ago
+
+
+def workers(request: HttpRequest) -> dict[str, Any]:
+    """Give `worker_command` to logged-in staff when no worker lives: what starts one.
+
+    For anybody else, and while a cluster lives, it is empty.
+    """
+    user = getattr(request, "user", None)
+    if user is None or not (user.is_active and user.is_staff) or is_any_alive():
+        return {"worker_command": ""}
+    return {"worker_command": worker_command()}
+
+
+class _Remembered:
+    """What was found when it was last looked for, in this process."""
+
+    alive = False
+    until = float("-inf")  # as time.monotonic() counts
+
+
+def is_any_alive() -> bool:
+    """Whether a cluster said lately that it lives; looked up every few seconds at most."""
+    now = time.monotonic()
+    if now >= _Remembered.until:
+        _Remembered.alive = services.live_clusters().exists()
+        _Remembered.until = now + REMEMBERED_SECONDS
+    return _Remembered.alive
+
+
+def forget() -> None:
+    """Look again next time."""
+    _Remembered.until = float("-inf")
+
+
+def worker_command() -> str:
+    """Return the command that starts the workers of this site, to be typed in a shell."""
+    script = Path(sys.executable).with_name("jobcontrol-cli")
+    if os.access(script, os.X_OK):
+        words = [str(script), "--config-file", settings.JOBCONTROL_CONFIG, "worker"]
+        return shlex.join(words)
+    words = [sys.executable, str(settings.BASE_DIR / "manage.py"), "qcluster"]
+    return f"JOBCONTROL_CONFIG={shlex.quote(settings.JOBCONTROL_CONFIG)} {shlex.join(words)}"

@@ -1,0 +1,1 @@
+"""What the pages about builds show, as plain values for their templates."""

@@ -1,0 +1,110 @@
+"""Everything recorded about one build."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.contrib.admin.utils import quote
+from django.db.models import QuerySet
+from django.db.models.functions import Left, Length
+from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
+from django.utils.http import urlencode
+
+from builds.models import Build, BuildPayload, Deletion
+from builds.pages.configuration import SHOWN_CHARS, compare
+from builds.pages.log import log_tail
+from builds.pages.progress import progress_part
+from builds.pages.tracebacks import traceback_links
+from builds.status import reason
+from builds.workers import WorkerIdentity
+
+CONSUMERS_SHOWN = 50
+CONSUMERS_COUNTED = 1_000
+RETVAL_SHOWN = 20_000  # characters; the whole is a file
+
+
+def build_page(build: Build, query: Mapping[str, str]) -> dict[str, Any]:
+    """Return everything recorded about a build; `query` may ask for all of its progress."""
+    payload = payload_without_values(build.pk)
+    worker = WorkerIdentity.parse(build.worker)
+    return {
+        "build": build,
+        "reason": reason(build),
+        "duration": build.duration(timezone.now()),
+        "worker": worker.label if worker else build.worker,
+        "inputs": build.inputs.select_related("job", "dep_build").order_by("pk"),
+        "run_again": run_again_address(build),
+        "deletion": deletion_part(build),
+        **consumers_part(build),
+        **_payload_part(payload, build),
+        **progress_part(build, query),
+        **log_tail(build),
+    }
+
+
+def payload_without_values(number: int) -> BuildPayload | None:
+    """Return a build's payload with the beginning of its return value's text only."""
+    payloads = BuildPayload.objects.defer("retval", "retval_text", "retval_json").annotate(
+        retval_head=Left("retval_text", RETVAL_SHOWN),
+        retval_size=Length("retval_text"),
+        json_size=Length("retval_json"),
+    )
+    return payloads.filter(pk=number).first()
+
+
+def _payload_part(payload: BuildPayload | None, build: Build) -> dict[str, Any]:
+    if payload is None:
+        return {"payload": None, "traceback": [], "comparison": None}
+    size = getattr(payload, "retval_size", 0) or 0
+    return {
+        "payload": payload,
+        "retval_hidden": max(size - RETVAL_SHOWN, 0),
+        "traceback": traceback_links(payload.traceback),
+        "config_shown": payload.config_text[:SHOWN_CHARS],
+        "config_hidden": max(len(payload.config_text) - SHOWN_CHARS, 0),
+        "comparison": compare(payload, build.job),
+    }
+
+
+def consumers_of(build: Build) -> QuerySet[Build]:
+    """Return the builds that used this one, newest first."""
+    return Build.objects.filter(inputs__dep_build=build).newest_first()
+
+
+def consumers_part(build: Build) -> dict[str, Any]:
+    """Return the newest builds that used this one, and how many there are, up to a bound."""
+    found = consumers_of(build)
+    return {
+        "consumers": found.select_related("job")[:CONSUMERS_SHOWN],
+        "consumer_count": found.values("pk")[: CONSUMERS_COUNTED + 1].count(),
+        "consumers_counted": CONSUMERS_COUNTED,
+    }
+
+
+def run_again_address(build: Build) -> str:
+    """Return where the build form is, filled in from this build; nothing for a retired job."""
+    if build.job.retired:
+        return ""
+    try:
+        form = reverse("admin:jobs_job_build_form", args=[quote(build.job_id)])
+    except NoReverseMatch:
+        return ""
+    return f"{form}?{urlencode({'from': build.pk})}"
+
+
+def deletion_part(build: Build) -> dict[str, Any] | None:
+    """Return the newest deletion of this build: it waits, runs, or failed and left the build.
+
+    One that is done left no build to show.
+    """
+    deletion = (
+        Deletion.objects.filter(build_number=build.pk, job=build.job_id)
+        .select_related("requested_by")
+        .order_by("-pk")
+        .first()
+    )
+    if deletion is None:
+        return None
+    return {"row": deletion, "traceback": traceback_links(deletion.traceback)}

@@ -1,0 +1,34 @@
+"""What a request would run: shown before it is asked for, and again when it is armed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from builds.services.requests import Request, choose_inputs, snapshot
+from jobs import tags
+from jobs.docs import call_code_of
+from jobs.models import Job
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What would run: the call as Python, the build used for each dependency, the YAML."""
+
+    job: Job
+    call: str
+    inputs: dict[str, int]
+    config_text: str
+
+
+def preview(request: Request) -> Preview:
+    """Return what `request` would run; nothing is recorded.
+
+    Raises what asking would raise: InvalidRequest, MissingDependencies.
+    """
+    config, config_text = snapshot(request)
+    return Preview(
+        job=request.job,
+        call=call_code_of(request.job.function, tags.decode(config)),
+        inputs=choose_inputs(request.job, request.dependency_builds),
+        config_text=config_text,
+    )

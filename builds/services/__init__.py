@@ -1,0 +1,68 @@
+"""Every change of a build's state: the admin, the API, commands, schedules and workers come here.
+
+`requests` asks for builds, `leases` runs them, `observations` stores what they report,
+`deletions` removes them, `clusters` knows who works, `tokens` who may come in by the API.
+"""
+
+from builds.services.clusters import beat_cluster, end_cluster, live_clusters
+from builds.services.deletions import (
+    beat_deletion,
+    begin_deletion,
+    claim_deletion,
+    cleanup_function,
+    cleanup_functions,
+    close_lost_deletion,
+    finish_deletion,
+    refuse_if_in_use,
+    request_deletion,
+    request_deletions,
+    unfinished_users,
+    why_in_use,
+)
+from builds.services.leases import Outcome, beat, claim, close_lost_build, finish_build
+from builds.services.observations import store_observations, store_progress
+from builds.services.requests import (
+    Request,
+    create_build,
+    latest_successful_builds,
+    queue_build,
+    refuse_unarmed,
+    request_build,
+    why_not_buildable,
+)
+from builds.services.tokens import issue_token, revoke_token, user_of_token
+
+__all__ = [
+    "Outcome",
+    "Request",
+    "beat",
+    "beat_cluster",
+    "beat_deletion",
+    "begin_deletion",
+    "claim",
+    "claim_deletion",
+    "cleanup_function",
+    "cleanup_functions",
+    "close_lost_build",
+    "close_lost_deletion",
+    "create_build",
+    "end_cluster",
+    "finish_build",
+    "finish_deletion",
+    "issue_token",
+    "latest_successful_builds",
+    "live_clusters",
+    "queue_build",
+    "refuse_if_in_use",
+    "refuse_unarmed",
+    "request_build",
+    "request_deletion",
+    "request_deletions",
+    "revoke_token",
+    "store_observations",
+    "store_progress",
+    "unfinished_users",
+    "user_of_token",
+    "why_in_use",
+    "why_not_buildable",
+]

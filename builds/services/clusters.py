@@ -1,0 +1,41 @@
+"""Clusters that say that they live."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+
+from builds.models import Cluster, seconds_ago
+from builds.workers import WorkerIdentity
+
+# A cluster is alive while its last word is younger than so many heartbeats, or seconds.
+MISSED_BEATS = 3
+LEAST_SECONDS = 15.0
+KEPT_SECONDS = 24 * 3600.0
+
+
+def beat_cluster(*, worker: WorkerIdentity, workers: int) -> None:
+    """Record that the main process of a cluster lives."""
+    Cluster.objects.update_or_create(
+        identity=str(worker),
+        defaults={"last_seen": Now(), "workers": workers},
+        create_defaults={
+            "last_seen": Now(),
+            "workers": workers,
+            "host": worker.host,
+            "pid": worker.pid,
+        },
+    )
+
+
+def end_cluster(*, worker: WorkerIdentity) -> None:
+    """Take a cluster off the list when it stops, and those that never said so long ago."""
+    Cluster.objects.filter(identity=str(worker)).delete()
+    Cluster.objects.filter(last_seen__lt=seconds_ago(KEPT_SECONDS)).delete()
+
+
+def live_clusters() -> QuerySet[Cluster]:
+    """Return the clusters that lately said that they live."""
+    seconds = max(MISSED_BEATS * settings.HEARTBEAT_SECONDS, LEAST_SECONDS)
+    return Cluster.objects.filter(last_seen__gte=seconds_ago(seconds))

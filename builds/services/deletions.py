@@ -1,0 +1,227 @@
+"""Deleting builds: asked for, carried out by a worker, and what is kept of it.
+
+The cleanup function runs before anything is deleted (see `builds.deletion`, which calls it).
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Subquery
+from django.db.models.functions import Now
+
+from builds import queue
+from builds.models import Build, BuildDependency, BuildPayload, Deletion, seconds_ago
+from builds.workers import WorkerIdentity
+from jobcontrol.exceptions import BuildStateError, LeaseLost, NotFound
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+State = Deletion.State
+Outcome = Deletion.Outcome
+USERS_NAMED = 10
+
+
+def request_deletion(
+    *, build: Build, requested_by: User | None = None, cleanup: bool = True
+) -> Deletion:
+    """Ask a worker to clean up and delete a build; from now on no new build may use it.
+
+    Raises BuildStateError for a running build, one that an unfinished build needs, and one that
+    is being deleted already.
+    """
+    deletion = begin_deletion(build=build, requested_by=requested_by, cleanup=cleanup)
+    transaction.on_commit(queue.wake)
+    return deletion
+
+
+def request_deletions(
+    *, builds: Iterable[int], requested_by: User | None = None, cleanup: bool = True
+) -> tuple[list[Deletion], list[str]]:
+    """Ask a worker to delete many builds, by their numbers, in a few statements.
+
+    Return the deletions and, in words, why others can't be deleted; those stay as they are.
+    """
+    with transaction.atomic():
+        wanted = Build.objects.filter(pk__in=list(builds)).order_by("pk")
+        held = list(wanted.select_for_update())
+        needed = _needed_by([build.pk for build in held])
+        refused = {build.pk: _why_in_use(build, needed.get(build.pk, [])) for build in held}
+        free = [build for build in held if not refused[build.pk]]
+        numbers = [build.pk for build in free]
+        functions = cleanup_functions(numbers)
+        Build.objects.filter(pk__in=numbers).update(deleting=True)
+        made = Deletion.objects.bulk_create(
+            Deletion(
+                build_number=build.pk,
+                job_id=build.job_id,
+                requested_by=requested_by,
+                cleanup=cleanup,
+                cleanup_function=functions.get(build.pk, ""),
+                state=State.WAITING,
+            )
+            for build in free
+        )
+        if made:
+            transaction.on_commit(partial(queue.wake, times=min(len(made), settings.WORKERS)))
+    return made, [reason for reason in refused.values() if reason]
+
+
+def begin_deletion(
+    *,
+    build: Build,
+    requested_by: User | None = None,
+    cleanup: bool = True,
+    worker: WorkerIdentity | None = None,
+) -> Deletion:
+    """Record a deletion, WAITING for a worker or RUNNING in `worker`, and reserve the build."""
+    with transaction.atomic():
+        held = Build.objects.select_for_update().filter(pk=build.pk).first()
+        if held is None:
+            raise NotFound(f"build #{build.pk} is not there any more.")
+        refuse_if_in_use(held)
+        Build.objects.filter(pk=held.pk).update(deleting=True)
+        name = cleanup_function(held)
+        return Deletion.objects.create(
+            build_number=held.pk,
+            job_id=held.job_id,
+            requested_by=requested_by,
+            cleanup=cleanup,
+            cleanup_function=name,
+            state=State.WAITING if worker is None else State.RUNNING,
+            worker="" if worker is None else str(worker),
+            claim_token=None if worker is None else uuid.uuid4(),
+            heartbeat=None if worker is None else Now(),
+        )
+
+
+def refuse_if_in_use(build: Build) -> None:
+    """Raise BuildStateError when the build can't be deleted now."""
+    problem = why_in_use(build)
+    if problem:
+        raise BuildStateError(problem)
+
+
+def why_in_use(build: Build) -> str:
+    """Return why the build can't be deleted now, in words; empty when it can."""
+    return _why_in_use(build, unfinished_users(build))
+
+
+def _why_in_use(build: Build, users: Sequence[int]) -> str:
+    if build.deleting:
+        return f"build #{build.pk} is being deleted already."
+    if build.status == Build.Status.RUNNING:
+        return f"build #{build.pk} is running and can't be deleted now."
+    if users:
+        names = ", ".join(f"#{number}" for number in users[:USERS_NAMED])
+        return f"build #{build.pk} can't be deleted: unfinished builds need it ({names})."
+    return ""
+
+
+def unfinished_users(build: Build) -> list[int]:
+    """Return the numbers of the unfinished builds that use this one."""
+    needing = BuildDependency.objects.filter(dep_build=build).exclude(
+        build__status__in=Build.FINISHED
+    )
+    return list(needing.values_list("build_id", flat=True))
+
+
+def _needed_by(numbers: Sequence[int]) -> dict[int, list[int]]:
+    """Return the unfinished builds that use each of these builds."""
+    links = BuildDependency.objects.filter(dep_build__in=numbers).exclude(
+        build__status__in=Build.FINISHED
+    )
+    found: dict[int, list[int]] = {}
+    for used, user in links.values_list("dep_build_id", "build_id"):
+        found.setdefault(used, []).append(user)
+    return found
+
+
+def cleanup_function(build: Build) -> str:
+    """Return the `module:function` that the build's own configuration names, or nothing."""
+    return cleanup_functions([build.pk]).get(build.pk, "")
+
+
+def cleanup_functions(numbers: Sequence[int]) -> dict[int, str]:
+    """Return the cleanup function of each of these builds, by number."""
+    # Configurations alone: the return values beside them may be large.
+    configs = BuildPayload.objects.filter(pk__in=numbers).values_list("pk", "config")
+    return {
+        number: str(config.get("cleanup") or config.get("cleanup_function") or "")
+        for number, config in configs
+    }
+
+
+def claim_deletion(*, worker: WorkerIdentity) -> Deletion | None:
+    """Take the oldest waiting deletion for `worker`; None when there is none."""
+    token = uuid.uuid4()
+    with transaction.atomic():
+        oldest = Deletion.objects.filter(state=State.WAITING).order_by("id")
+        best = oldest.select_for_update(skip_locked=True).values("pk")[:1]
+        claimed = Deletion.objects.filter(pk=Subquery(best), state=State.WAITING).update(
+            state=State.RUNNING, worker=str(worker), claim_token=token, heartbeat=Now()
+        )
+        return Deletion.objects.get(claim_token=token) if claimed else None
+
+
+def beat_deletion(*, deletion_id: int, token: uuid.UUID) -> bool:
+    """Renew the lease; return whether the token still holds it."""
+    return bool(_held(deletion_id, token).update(heartbeat=Now()))
+
+
+def finish_deletion(
+    *,
+    deletion: Deletion,
+    outcome: Deletion.Outcome,
+    log: str = "",
+    traceback: dict[str, Any] | None = None,
+) -> None:
+    """Store how it ended: delete the build, or, when the cleanup failed, let it go on living.
+
+    Raises LeaseLost when the deletion was taken from this process.
+    """
+    is_failure = outcome == Outcome.FAILED
+    with transaction.atomic():
+        ended = _held(deletion.pk, deletion.claim_token).update(
+            state=State.FAILED if is_failure else State.DONE,
+            outcome=outcome,
+            log=log,
+            traceback=traceback,
+            ended=Now(),
+        )
+        if not ended:
+            raise LeaseLost(f"the deletion of build #{deletion.build_number} was taken over")
+        build = Build.objects.filter(pk=deletion.build_number)
+        if is_failure:
+            build.update(deleting=False)
+        else:
+            build.delete()
+
+
+def close_lost_deletion(*, deletion: Deletion, lease_seconds: float | None) -> bool:
+    """Mark a deletion whose worker is gone as FAILED; the build stays. Return whether it was."""
+    held = Deletion.objects.filter(pk=deletion.pk, state=State.RUNNING)
+    if lease_seconds is not None:
+        held = held.filter(heartbeat__lt=seconds_ago(lease_seconds))
+    worker = WorkerIdentity.parse(deletion.worker)
+    label = worker.label if worker else deletion.worker
+    with transaction.atomic():
+        closed = held.filter(claim_token=deletion.claim_token).update(
+            state=State.FAILED,
+            outcome=Outcome.FAILED,
+            log=f"the worker ({label}) was lost while it cleaned up.",
+            ended=Now(),
+        )
+        if closed:
+            Build.objects.filter(pk=deletion.build_number).update(deleting=False)
+    return bool(closed)
+
+
+def _held(deletion_id: int, token: uuid.UUID | None) -> Any:
+    return Deletion.objects.filter(pk=deletion_id, state=State.RUNNING, claim_token=token)

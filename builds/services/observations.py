@@ -1,0 +1,42 @@
+"""What running builds report: stored by the recorder's thread."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.utils import timezone
+
+from builds import bulk, logs, progress
+from builds.models import BuildProgress
+
+if TYPE_CHECKING:
+    from builds.sessions import BuildSession
+
+
+def store_observations(
+    *, session: BuildSession, entries: list[logs.LogEntry], nodes: list[progress.Node]
+) -> None:
+    """Insert log records and update progress rows, redacted."""
+    bulk.insert_log_rows(
+        {"build_id": session.build_id, **logs.row_values(entry, session.redactor)}
+        for entry in entries
+    )
+    if nodes:
+        store_progress(build_id=session.build_id, rows=_progress_rows(session, nodes))
+
+
+def store_progress(*, build_id: int, rows: list[dict[str, Any]]) -> None:
+    """Insert or update progress rows (see `builds.progress.row_values`)."""
+    now = timezone.now()
+    BuildProgress.objects.bulk_create(
+        [BuildProgress(build_id=build_id, updated=now, **row) for row in rows],
+        update_conflicts=True,
+        unique_fields=["build", "group_digest"],
+        update_fields=["current", "total", "status_line", "updated"],
+    )
+
+
+def _progress_rows(session: BuildSession, nodes: list[progress.Node]) -> list[dict[str, Any]]:
+    # Two paths may be one once secrets are masked and long names are cut: the later one counts.
+    rows = (progress.row_values(node, session.redactor) for node in nodes)
+    return list({row["group_digest"]: row for row in rows}.values())

@@ -1,0 +1,54 @@
+/* Small helps; every page works without them. */
+"use strict";
+
+(() => {
+    /* A second click on a form that was just sent does nothing. */
+    const sent = new WeakSet();
+    document.addEventListener("submit", (event) => {
+        const form = event.target;
+        if (event.defaultPrevented || !form.matches("[data-once], #changelist-form")) return;
+        if (sent.has(form)) {
+            event.preventDefault();
+            return;
+        }
+        sent.add(form);
+        /* Later: a disabled button would not send its value. */
+        const button = event.submitter;
+        if (button) setTimeout(() => { button.disabled = true; button.dataset.sent = ""; }, 0);
+    });
+    window.addEventListener("pageshow", (event) => {
+        if (event.persisted) location.reload();
+    });
+
+    /* Moments in the reader's own time zone: those written whole, and the end of an arming. */
+    const two = (number) => String(number).padStart(2, "0");
+    const clock = (moment) =>
+        [moment.getHours(), moment.getMinutes(), moment.getSeconds()].map(two).join(":");
+    const day = (moment) =>
+        [moment.getFullYear(), two(moment.getMonth() + 1), two(moment.getDate())].join("-");
+    for (const element of document.querySelectorAll("time.jc-time, time.jc-clock")) {
+        const moment = new Date(element.dateTime);
+        const whole = /^\s*\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?\s*$/.exec(element.textContent);
+        if (Number.isNaN(moment.getTime())) continue;
+        if (whole) element.textContent = `${day(moment)} ${clock(moment)}${whole[1] || ""}`;
+        else if (element.classList.contains("jc-clock")) element.textContent = clock(moment);
+    }
+
+    /* How long an arming still lasts, counted from when the page came: clocks may differ. */
+    const armed = document.querySelector(".jc-armed");
+    if (armed) {
+        const left = armed.querySelector(".jc-left");
+        const start = document.querySelector(".jc-start");
+        const end = performance.now() + 1000 * parseInt(left.textContent, 10);
+        const timer = setInterval(() => {
+            const seconds = Math.ceil((end - performance.now()) / 1000);
+            if (seconds > 0) {
+                left.textContent = seconds === 1 ? "1 second" : `${seconds} seconds`;
+                return;
+            }
+            clearInterval(timer);
+            start.disabled = true;
+            armed.textContent = "The arming is over. Arm it again to start it.";
+        }, 500);
+    }
+})();

@@ -1,0 +1,153 @@
+"""The jobs of the site that the browser looks at; each test has its own."""
+
+MODULE = '''
+"""Jobs for the tests in a browser."""
+
+import logging
+import pathlib
+import time
+
+from jobcontrol.globals import current_app
+
+HERE = pathlib.Path(__file__).resolve().parent
+logger = logging.getLogger(__name__)
+
+
+def wait_at(gate):
+    """Wait until the test opens the gate."""
+    while not (HERE / f"gate-{gate}").exists():
+        time.sleep(0.05)
+
+
+def number(value=1, times=1):
+    """Return *value*, as often as asked.
+
+    :param value: any number
+    """
+    logger.info("The number is %s", value)
+    return value * times
+
+
+def shelves(gate):
+    """Count what lies on two shelves."""
+    logger.debug("Opening the door")
+    logger.info("Counting the shelves")
+    current_app.report_progress(("Shelf A",), 3, 4, "Counting jars")
+    current_app.report_progress(("Shelf B", "Left"), 0, 6)
+    logger.warning("A jar is missing")
+    wait_at(gate)
+    current_app.report_progress(("Shelf A",), 4, 4, "All jars counted")
+    current_app.report_progress(("Shelf B", "Left"), 6, 6)
+    logger.info("All is counted")
+    return {"jars": 4, "boxes": 6}
+
+
+def hold(value, gate):
+    """Keep what it was given until the gate opens."""
+    wait_at(gate)
+    return value
+
+
+def broken(price):
+    """Fail, with a cause."""
+    basket = {"apple": price}
+    logger.error("The basket is not full")
+    try:
+        return basket["pear"]
+    except KeyError as error:
+        raise ValueError("no pear in the basket") from error
+
+
+def refuse_cleanup(build):
+    """Fail until the test opens the gate."""
+    logger.info("Cleaning up after build %s", build.id)
+    if not (HERE / "gate-cleanup").exists():
+        raise RuntimeError("the archive is locked")
+'''
+
+CONFIG = """
+jobs:
+  - id: shelves
+    title: "Count the shelves"
+    notes: |
+      Counts **everything** on the shelves.
+    function: flows:shelves
+    args: [shelves]
+    tags: [stock]
+
+  - id: broken
+    title: "Break a basket"
+    function: flows:broken
+    kwargs: {price: 42}
+    tags: [stock]
+
+  - id: greeting
+    title: "Override me"
+    function: flows:number
+    args: [1]
+
+  - id: source
+    title: "A number to start from"
+    function: flows:number
+    args: [1]
+
+  - id: double
+    title: "Twice the number"
+    function: flows:number
+    args: [!retval source]
+    kwargs: {times: 2}
+
+  - id: triple
+    title: "Thrice the double"
+    function: flows:number
+    kwargs: {value: !retval double, times: 3}
+
+  - id: deploy
+    title: "Deploy the number"
+    function: flows:number
+    args: [7]
+    protect: true
+    tags: [dangerous]
+
+  - id: archive
+    title: "Archive"
+    function: flows:number
+    cleanup: flows:refuse_cleanup
+
+  - id: held
+    title: "Held by another build"
+    function: flows:number
+
+  - id: holder
+    title: "Hold a build"
+    function: flows:hold
+    args: [!retval held, holder]
+
+  - id: plain
+    title: "Without a script"
+    function: flows:number
+
+  - id: keys
+    title: "By keyboard"
+    function: flows:number
+
+  - id: twice
+    title: "Clicked in haste"
+    function: flows:number
+
+  - id: waiting
+    title: "Wait for a source that was never built"
+    function: flows:number
+    args: [!retval never]
+
+  - id: never
+    title: "Never built"
+    function: flows:number
+
+  - id: 'odd/id "<b>&é'
+    title: "<script>alert('title')</script> and a very long title that has to be broken, \\
+      for it does not fit on a phone: supercalifragilisticexpialidocious_supercalifragilistic"
+    function: flows:broken
+    args: ["<img src=x onerror=alert(1)>"]
+    tags: ["<i>tag</i>"]
+"""

@@ -1,0 +1,151 @@
+"""Every page: no script error, nothing that axe-core finds serious, no sideways scrolling."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from urllib.parse import quote as url_quote
+
+import pytest
+from django.contrib.admin.utils import quote
+from playwright.sync_api import BrowserContext, Page
+
+WIDE = {"width": 1280, "height": 900}
+NARROW = {"width": 390, "height": 844}
+SEVERE = ("serious", "critical")
+
+
+def job_address(job: str, view: str = "change") -> str:
+    return f"/admin/jobs/job/{url_quote(quote(job))}/{view}/"
+
+
+def build_address(number: int, view: str = "change") -> str:
+    return f"/admin/builds/build/{number}/{view}/"
+
+
+# Name of the page -> its address, made from the numbers of the builds in `history`.
+PAGES: dict[str, Callable[[dict[str, int]], str]] = {
+    "index": lambda _: "/admin/",
+    "jobs": lambda _: "/admin/jobs/job/",
+    "jobs found": lambda _: "/admin/jobs/job/?q=nothing+is+called+so",
+    "job": lambda _: job_address("double"),
+    "protected job": lambda _: job_address("deploy"),
+    "job never built": lambda _: job_address("never"),
+    "odd job": lambda _: job_address('odd/id "<b>&é'),
+    "build form": lambda _: job_address("double", "build-form"),
+    "build form of a protected job": lambda _: job_address("deploy", "build-form"),
+    "run again": lambda made: job_address("shelves", "build-form") + f"?from={made['shelves']}",
+    "arming several": lambda _: "/admin/jobs/job/arm/?job=deploy",
+    "history of a job": lambda _: job_address("deploy", "history"),
+    "graph": lambda _: "/admin/jobs/job/graph/",
+    "graph of a job": lambda _: job_address("double", "graph"),
+    "revisions": lambda _: "/admin/jobs/configrevision/",
+    "revision": lambda _: "/admin/jobs/configrevision/1/change/",
+    "builds": lambda _: "/admin/builds/build/",
+    "build": lambda made: build_address(made["shelves"]),
+    "build with inputs": lambda made: build_address(made["double"]),
+    "failed build": lambda made: build_address(made["broken"]),
+    "odd build": lambda made: build_address(made['odd/id "<b>&é']),
+    "log": lambda made: build_address(made["shelves"], "log"),
+    "log with tracebacks": lambda made: build_address(made["broken"], "log"),
+    "deletion asked": lambda made: build_address(made["source"], "delete"),
+    "deletions": lambda _: "/admin/builds/deletion/",
+    "API tokens": lambda _: "/admin/builds/apitoken/",
+    "new API token": lambda _: "/admin/builds/apitoken/add/",
+    "users": lambda _: "/admin/auth/user/",
+    "password": lambda _: "/admin/password_change/",
+}
+
+
+@pytest.fixture
+def severe(axe: str) -> Callable[[Page], list[str]]:
+    """Let axe-core look at a page; returns what it finds serious, in a line each."""
+
+    def look(page: Page) -> list[str]:
+        page.evaluate(axe)
+        found = page.evaluate("axe.run(document, {preload: false, resultTypes: ['violations']})")
+        assert len(found["passes"]) > 5, "axe-core looked at nothing"
+        return [
+            f"{rule['id']}: {rule['help']}: "
+            + json.dumps(
+                [(node["html"][:200], node["failureSummary"]) for node in rule["nodes"][:5]]
+            )
+            for rule in found["violations"]
+            if rule["impact"] in SEVERE
+        ]
+
+    return look
+
+
+def too_wide(page: Page) -> list[str]:
+    """Return what sticks out of a page that can be scrolled sideways; nothing if it can't."""
+    return page.evaluate(
+        """() => {
+            const width = document.documentElement.clientWidth;
+            const scrollers = [document.scrollingElement, document.getElementById("main"),
+                document.getElementById("content")].filter(Boolean);
+            if (scrollers.every(one => one.scrollWidth <= one.clientWidth + 1)) return [];
+            return [...document.querySelectorAll("#container *")]
+                .filter(one => one.getBoundingClientRect().right > width + 1)
+                .slice(0, 8).map(one => one.outerHTML.slice(0, 160));
+        }"""
+    )
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_is_accessible_and_fits_in_light_and_dark(
+    name: str,
+    contexts: Callable[..., BrowserContext],
+    history: dict[str, int],
+    severe: Callable[[Page], list[str]],
+):
+    page = contexts(viewport=WIDE, color_scheme="light").new_page()
+    answer = page.goto(PAGES[name](history))
+    assert answer is not None
+    assert answer.ok, f"{answer.url} gave {answer.status}"
+    assert severe(page) == []
+    assert too_wide(page) == []
+    page.emulate_media(color_scheme="dark")
+    page.set_viewport_size(NARROW)
+    page.reload()
+    assert severe(page) == []
+    assert too_wide(page) == []
+
+
+def test_the_login_page_is_accessible_and_fits(contexts, severe):
+    page = contexts(user="", viewport=NARROW, color_scheme="dark").new_page()
+    page.goto("/admin/login/")
+    assert severe(page) == []
+    assert too_wide(page) == []
+
+
+def test_the_checks_of_this_file_see_what_is_wrong(page: Page, severe):
+    page.goto("/admin/")
+    page.set_viewport_size(NARROW)
+    page.evaluate(
+        """() => {
+            const image = document.createElement("img");
+            image.width = 900;
+            document.getElementById("content").append(image);
+        }"""
+    )
+    assert any("image-alt" in line for line in severe(page))
+    assert too_wide(page)
+
+
+def test_a_script_error_and_a_breach_of_the_policy_are_noticed(page: Page, watch):
+    page.goto("/admin/")
+    page.evaluate("setTimeout(() => { throw new Error('out of order') })")
+    page.evaluate("console.error('said so')")
+    page.evaluate(
+        """() => {
+            const script = document.createElement("script");
+            script.textContent = "window.ran = true";
+            document.body.append(script);
+        }"""
+    )
+    expected = ["out of order", "said so", "Content Security Policy"]
+    while not all(any(part in one for one in watch.complaints) for part in expected):
+        page.wait_for_timeout(50)
+    assert page.evaluate("window.ran") is None
+    watch.expected += expected

@@ -1,0 +1,51 @@
+"""When nobody works, and when the configuration file is wrong: every page says so."""
+
+from __future__ import annotations
+
+import re
+
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import PASSWORD, USERS, log_in
+from tests.browser.steps import open_job, quick_build, wait_for_end
+from tests.support.site import Site
+from tests.support.web import web
+
+ONE = """
+jobs:
+  - {id: one, title: "Only one", function: "jobcontrol.utils.testing:job_simple_echo"}
+"""
+
+
+def test_banners_tell_of_a_missing_worker_and_a_wrong_file(browser: Browser, site: Site, watch):
+    site.write_config(ONE)
+    site.python(USERS.format(password=PASSWORD))
+    with web(site) as url:
+        context = browser.new_context(base_url=url)
+        context.on("page", watch.follow)
+        page = context.new_page()
+        log_in(page, "operator")
+        say_that_nobody_works(page)
+        site.write_config(ONE + "  - {id: two, function: nowhere}\n")
+        for address in ("/admin/", "/admin/jobs/job/", "/admin/builds/build/"):
+            page.goto(address)
+            wrong = page.get_by_role("alert").filter(has_text="The configuration file is wrong")
+            expect(wrong).to_contain_text("'two'")
+            expect(wrong).to_contain_text(re.compile(r"line \d"))
+        site.write_config(ONE)
+        open_job(page, "Only one")
+        expect(page.get_by_text("The configuration file is wrong")).to_have_count(0)
+        quick_build(page)
+        with site.cluster(WORKERS=1):
+            wait_for_end(page, "SUCCESSFUL")
+            # The new cluster is known by its first heartbeat.
+            while page.get_by_text("No worker is running").is_visible():
+                page.reload()
+        context.close()
+
+
+def say_that_nobody_works(page: Page) -> None:
+    for address in ("/admin/", "/admin/jobs/job/", "/admin/jobs/job/one/change/"):
+        page.goto(address)
+        banner = page.get_by_role("status").filter(has_text="No worker is running")
+        expect(banner).to_contain_text("qcluster")

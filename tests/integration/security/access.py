@@ -1,0 +1,204 @@
+"""The table of who may do what: a row for every address of the site.
+
+A row names the address's URL, gives an example, and says what GET and POST come to for each role,
+in the order stranger, staff (of no group), viewer, operator, manager. `login` is the way to the
+login page; `index` the way to the index, where there is no such object for this person; `302` any
+other redirect. `{…}` are the ids of `one_of_everything` (see conftest.py).
+
+A new address without a row fails the test: add one here, after thinking about each role.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+TO_INDEX = "index index index index index"
+ANYBODY = "200 200 200 200 200"
+STAFF = "login 200 200 200 200"
+STAFF_302 = "login 302 302 302 302"
+READERS = "login 403 200 200 200"
+OPERATORS = "login 403 403 302 302"
+STARTERS = "login 403 403 200 200"
+MANAGERS_200 = "login 403 403 403 200"
+MANAGERS = "login 403 403 403 302"
+NOBODY = "login 403 403 403 403"
+NO_OBJECT = "login index index index index"
+NO_METHOD = "login 405 405 405 405"
+API_READERS = "401 403 200 200 200"
+API_STARTERS = "401 403 403 200 200"
+API_NOWHERE = "404 404 404 404 404"
+API_NO_METHOD = "405 405 405 405 405"
+
+
+REDIRECT = "admin:django.views.generic.base.RedirectView"
+
+
+@dataclass(frozen=True)
+class Row:
+    """What comes of GET and POST (with `data`) to one address, by role."""
+
+    name: str
+    address: str
+    get: str
+    post: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+    content_type: str = "form"  # or "json"
+
+
+def model_rows(model: str, number: str, read: str, **others: str) -> list[Row]:
+    """Return the rows of a model's own pages; `others` are those that are not for nobody."""
+    root = f"/admin/{model.replace('_', '/')}/"
+    name = f"admin:{model}"
+    delete_get = others.get("delete_get", NOBODY)
+    delete_post = others.get("delete_post", NOBODY)
+    history = others.get("history", read)
+    return [
+        Row(f"{name}_changelist", root, read, read),
+        Row(f"{name}_add", f"{root}add/", NOBODY, NOBODY),
+        Row(f"{name}_history", f"{root}{number}/history/", history, history),
+        Row(f"{name}_delete", f"{root}{number}/delete/", delete_get, delete_post),
+        Row(f"{name}_change", f"{root}{number}/change/", read, others.get("change_post", NOBODY)),
+        Row(REDIRECT, f"{root}{number}/", STAFF_302, STAFF_302),
+    ]
+
+
+TABLE: list[Row] = [
+    Row("django.views.generic.base.RedirectView", "/", TO_INDEX, TO_INDEX),
+    # --- The admin itself ---
+    Row("admin:index", "/admin/", STAFF, STAFF),
+    Row("admin:login", "/admin/login/", "200 index index index index", ANYBODY),
+    Row("admin:logout", "/admin/logout/", "index 405 405 405 405", "index 200 200 200 200"),
+    Row("admin:password_change", "/admin/password_change/", STAFF, STAFF),
+    Row("admin:password_change_done", "/admin/password_change/done/", STAFF, NO_METHOD),
+    Row("admin:autocomplete", "/admin/autocomplete/", NOBODY, NO_METHOD),
+    Row("admin:jsi18n", "/admin/jsi18n/", STAFF, NO_METHOD),
+    Row("admin:view_on_site", "/admin/r/1/1/", "login 404 404 404 404", "login 404 404 404 404"),
+    Row("admin:app_list", "/admin/jobs/", "login 404 200 200 200", "login 404 200 200 200"),
+    Row(
+        "admin:django.contrib.admin.sites.catch_all_view",
+        "/admin/nothing",
+        "login 404 404 404 404",
+        "login 404 404 404 404",
+    ),
+    # --- Jobs ---
+    *model_rows("jobs_job", "{job}", READERS, change_post=NO_METHOD),
+    Row(
+        "admin:jobs_job_build_form",
+        "/admin/jobs/job/{job}/build-form/",
+        STARTERS,
+        OPERATORS,
+        {"step": "build", "args": "[1]", "kwargs": "{}"},
+    ),
+    # Without a token nothing protected starts: the page says so.
+    Row(
+        "admin:jobs_job_build_form",
+        "/admin/jobs/job/{guarded}/build-form/",
+        STARTERS,
+        STARTERS,
+        {"step": "build", "args": "[1]", "kwargs": "{}"},
+    ),
+    Row(
+        "admin:jobs_job_build_form",
+        "/admin/jobs/job/{guarded}/build-form/",
+        STARTERS,
+        MANAGERS_200,
+        {"step": "arm", "args": "[1]", "kwargs": "{}"},
+    ),
+    Row(
+        "admin:jobs_job_build_form",
+        "/admin/jobs/job/{guarded}/build-form/",
+        STARTERS,
+        MANAGERS_200,
+        {"step": "start", "token": "x", "args": "[1]", "kwargs": "{}"},
+    ),
+    Row(
+        "admin:jobs_job_arm",
+        "/admin/jobs/job/arm/",
+        MANAGERS,
+        MANAGERS_200,
+        {"job": "guarded", "step": "arm"},
+    ),
+    Row(
+        "admin:jobs_job_arm",
+        "/admin/jobs/job/arm/?job=guarded",
+        MANAGERS_200,
+        MANAGERS_200,
+        {"job": "guarded", "step": "start"},
+    ),
+    # The button never starts what is protected: it says why.
+    Row("admin:jobs_job_build", "/admin/jobs/job/{guarded}/build/", NO_METHOD, OPERATORS),
+    *model_rows("jobs_configrevision", "{revision}", READERS),
+    Row("admin:jobs_job_build", "/admin/jobs/job/{job}/build/", NO_METHOD, OPERATORS),
+    Row("admin:jobs_graph", "/admin/jobs/job/graph/", READERS, NO_METHOD),
+    Row("admin:jobs_graph_file", "/admin/jobs/job/graph.svg", READERS, NO_METHOD),
+    Row("admin:jobs_job_graph", "/admin/jobs/job/{job}/graph/", READERS, NO_METHOD),
+    Row("admin:jobs_job_graph_file", "/admin/jobs/job/{job}/graph.dot", READERS, NO_METHOD),
+    # --- Builds ---
+    *model_rows(
+        "builds_build",
+        "{build}",
+        READERS,
+        delete_get=MANAGERS_200,
+        delete_post=MANAGERS,
+        change_post=READERS,  # it shows the page, as GET does
+    ),
+    *model_rows("builds_deletion", "{deletion}", READERS),
+    Row(
+        "admin:builds_apitoken_revoke",
+        "/admin/builds/apitoken/{token}/revoke/",
+        NO_METHOD,
+        NOBODY,
+    ),
+    Row("admin:builds_build_log", "/admin/builds/build/{build}/log/", READERS, NO_METHOD),
+    Row(
+        "admin:builds_build_download",
+        "/admin/builds/build/{build}/download/retval.txt",
+        READERS,
+        NO_METHOD,
+    ),
+    Row(
+        "admin:builds_build_download",
+        "/admin/builds/build/{build}/download/retval.pickle",
+        "login 403 403 403 200",
+        NO_METHOD,
+    ),
+    Row("admin:builds_build_delete_many", "/admin/builds/build/delete/", NO_METHOD, MANAGERS),
+    # --- API tokens: everybody's own, made with a permission that no group of ours has ---
+    *model_rows("builds_apitoken", "{token}", NOBODY, history=NO_OBJECT),
+    # --- Users and groups: for superusers ---
+    *model_rows("auth_user", "{user}", NOBODY),
+    *model_rows("auth_group", "{group}", NOBODY),
+    Row("admin:auth_user_password_change", "/admin/auth/user/{user}/password/", NOBODY, NOBODY),
+    # --- The API, by session; its own tests have the tokens and what is in the replies ---
+    Row("api:describe", "/api/openapi.json", "401 200 200 200 200", API_NO_METHOD),
+    Row("api:list_jobs", "/api/job", API_READERS, API_NO_METHOD),
+    Row("api:job_list", "/api/job/", API_READERS, API_NO_METHOD),
+    Row("api:job", "/api/job/{job}", API_READERS, API_NO_METHOD),
+    Row("api:run_job", "/api/job/{job}/run", "401 403 404 404 404", API_STARTERS, {}, "json"),
+    Row(
+        "api:run_job",
+        "/api/job/{guarded}/run",
+        "401 403 404 404 404",
+        "401 403 403 403 403",
+        {},
+        "json",
+    ),
+    Row(
+        "api:run_job",
+        "/api/job/{guarded}/run",
+        "401 403 404 404 404",
+        "401 403 403 403 200",
+        {"arm": True},
+        "json",
+    ),
+    Row("api:list_builds", "/api/build", API_READERS, API_NO_METHOD),
+    Row("api:list_builds", "/api/build/", API_READERS, API_NO_METHOD),
+    Row("api:show_build", "/api/build/{build}", API_READERS, API_NO_METHOD),
+    Row("api:show_log", "/api/build/{build}/log", API_READERS, API_NO_METHOD),
+    Row("api:show_retval", "/api/build/{build}/retval", API_READERS, API_NO_METHOD),
+    Row("api:deletion", "/api/deletion/{deletion}", API_READERS, API_NO_METHOD),
+    Row("api:api-root", "/api/", API_NOWHERE, API_NOWHERE),
+    Row("api:builds.api.site._nothing_here", "/api/nothing", API_NOWHERE, API_NOWHERE),
+]

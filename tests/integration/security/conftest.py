@@ -1,0 +1,62 @@
+"""A small site with one of everything, and the people who come to it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from types import SimpleNamespace
+
+import pytest
+from django.contrib.admin.utils import quote
+from django.contrib.auth.models import Group, User
+from django.test import Client
+from django.utils import timezone
+
+from builds import retvals, services
+from builds.groups import make_groups
+from builds.models import ApiToken, Build, BuildPayload, Deletion
+from jobs.models import ConfigRevision
+from tests.support.jobs import use_config
+
+CONFIG = """
+jobs:
+  - {id: job, function: "tests.support.odd_jobs:value", args: [1]}
+  - {id: guarded, protect: true, function: "tests.support.odd_jobs:value"}
+"""
+ROLES = ("stranger", "staff", "viewer", "operator", "manager")
+
+
+@pytest.fixture
+def one_of_everything(db):
+    """The ids that addresses name: of a job, a build and so on."""
+    use_config(CONFIG)
+    made = Build.objects.create(job_id="job", status="SUCCESSFUL")
+    BuildPayload.objects.create(build=made, retval_text="1", retval=retvals.seal(made.pk, 1))
+    root = User.objects.create_superuser("root")
+    token = ApiToken(name="root's", user=root, expires=timezone.now() + timedelta(days=1))
+    services.issue_token(token=token)
+    deletion = Deletion.objects.create(job_id="job", build_number=1_000, outcome="done")
+    return SimpleNamespace(
+        job=quote("job"),
+        guarded=quote("guarded"),
+        build=made.pk,
+        other_build=Build.objects.create(job_id="job", status="FAILED").pk,
+        revision=ConfigRevision.objects.latest("pk").pk,
+        deletion=deletion.pk,
+        user=root.pk,
+        group=Group.objects.create(name="a group").pk,
+        token=token.pk,
+    )
+
+
+@pytest.fixture
+def people(db):
+    """A browser for each role; `staff` may log in and belongs to no group."""
+    make_groups()
+    found = {"stranger": Client()}
+    for role in ROLES[1:]:
+        user = User.objects.create_user(role, is_staff=True)
+        if role != "staff":
+            user.groups.add(Group.objects.get(name=role))
+        found[role] = Client()
+        found[role].force_login(user)
+    return found

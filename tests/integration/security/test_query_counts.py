@@ -1,0 +1,164 @@
+"""At 1,000 jobs and 100,000 builds each page keeps to 20 queries."""
+
+import itertools
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from builds.models import (
+    Build,
+    BuildDependency,
+    BuildPayload,
+    BuildProgress,
+    Deletion,
+    LogMessage,
+)
+from jobs import config, registry
+from jobs.models import Job
+
+# Each test in a transaction; what they look at is made outside of them, once.
+pytestmark = pytest.mark.django_db
+
+JOBS = 1_000
+BUILDS = 100_000
+LIMIT = 20
+
+
+@pytest.fixture(scope="module")
+def root(django_db_setup, django_db_blocker):
+    """Somebody who sees everything, of a large site; made once for this module."""
+    with django_db_blocker.unblock():
+        _fill()
+        browser = Client()
+        browser.force_login(User.objects.create_superuser("root-of-many"))
+        yield browser
+        call_command("flush", interactive=False, verbosity=0)
+
+
+def _fill():
+    jobs = [
+        {
+            "id": f"job-{n}",
+            "title": f"The job number {n}",
+            "tags": [f"tag-{n % 20}"],
+            "function": "tests.support.odd_jobs:value",
+            "dependencies": [f"job-{n // 3}"] if n % 100 else [],
+        }
+        for n in range(JOBS)
+    ]
+    configuration = config.load_object({"jobs": jobs})
+    registry.use(configuration)
+    registry.sync(configuration, check_functions=False)
+    states = itertools.cycle(["SUCCESSFUL"] * 6 + ["FAILED", "SKIPPED", "CANCELLED", "QUEUED"])
+    now = timezone.now()
+    Build.objects.bulk_create(
+        (
+            Build(
+                id=n,
+                job_id=f"job-{n % JOBS}",
+                status=next(states),
+                start_time=now - timedelta(hours=1),
+                end_time=now,
+                exception_type="ValueError" if n % 10 == 6 else "",
+            )
+            for n in range(1, BUILDS + 1)
+        ),
+        batch_size=2_000,
+    )
+    newest = range(BUILDS - 3 * JOBS, BUILDS + 1)
+    BuildPayload.objects.bulk_create(
+        [BuildPayload(build_id=n, retval_text="1") for n in newest], batch_size=2_000
+    )
+    BuildDependency.objects.bulk_create(
+        [
+            BuildDependency(
+                build_id=n,
+                job_id=f"job-{(n % JOBS) // 3}",
+                dep_build_id=n - n % JOBS + (n % JOBS) // 3,
+                dep_build_number=n - n % JOBS + (n % JOBS) // 3,
+            )
+            for n in newest
+            if (n % JOBS) % 100
+        ],
+        batch_size=2_000,
+    )
+    LogMessage.objects.bulk_create(
+        LogMessage(build_id=BUILDS, created=now, level=20, logger="x", message=f"line {n}")
+        for n in range(5_000)
+    )
+    BuildProgress.objects.bulk_create(_progress())
+    Deletion.objects.bulk_create(
+        Deletion(job_id=f"job-{n % JOBS}", build_number=10**6 + n) for n in range(1_000)
+    )
+
+
+def _progress():
+    for n in range(300):
+        yield BuildProgress(
+            build_id=BUILDS,
+            group_name=f'["group {n % 10}", "part {n}"]',
+            group_digest=f"{n:064}",
+            current=n,
+            total=300,
+            position=n,
+            updated=timezone.now(),
+        )
+
+
+PAGES = [
+    "/admin/",
+    "/admin/jobs/job/",
+    "/admin/jobs/job/?p=5",
+    "/admin/jobs/job/?q=number+7",
+    "/admin/jobs/job/?tag=tag-3&protected__exact=0",
+    "/admin/jobs/job/job-7/change/",
+    "/admin/jobs/job/job-7/change/?p=2",
+    "/admin/jobs/job/job-7/history/",
+    "/admin/jobs/job/job-7/build-form/",
+    "/admin/jobs/job/job-7/graph/",
+    "/admin/jobs/job/graph/",
+    "/admin/jobs/job/graph/?tag=tag-3",
+    "/admin/jobs/job/graph.dot",
+    "/admin/jobs/job/job-7/graph.svg",
+    "/admin/jobs/configrevision/",
+    "/admin/builds/build/",
+    "/admin/builds/build/?p=40",
+    "/admin/builds/build/?status__exact=FAILED",
+    "/admin/builds/build/?job__id__exact=job-7",
+    "/admin/builds/build/?q=number+7",
+    f"/admin/builds/build/{BUILDS}/change/",
+    f"/admin/builds/build/{BUILDS - 1000}/change/",
+    f"/admin/builds/build/{BUILDS}/log/",
+    f"/admin/builds/build/{BUILDS}/log/?q=line&level=INFO&page=3",
+    f"/admin/builds/build/{BUILDS}/delete/",
+    f"/admin/builds/build/{BUILDS}/download/log.txt",
+    "/admin/builds/deletion/",
+    "/admin/builds/deletion/?p=3",
+    "/api/job/",
+    "/api/job/job-7",
+    "/api/build/",
+    f"/api/build/{BUILDS}",
+    f"/api/build/{BUILDS}/log",
+]
+
+
+@pytest.mark.parametrize("address", PAGES)
+def test_a_page_of_a_large_site_asks_few_questions(root, address):
+    with CaptureQueriesContext(connection) as queries:
+        response = root.get(address)
+        if getattr(response, "streaming", False):
+            b"".join(response.streaming_content)
+    assert response.status_code == 200, address
+    texts = "\n".join(query["sql"][:200] for query in queries)
+    assert len(queries) <= LIMIT, f"{len(queries)} queries:\n{texts}"
+
+
+def test_the_site_is_as_large_as_it_says(root):
+    assert (Job.objects.active().count(), Build.objects.count()) == (JOBS, BUILDS)
+    assert Job.objects.active().exclude(dependency_links=None).count() > JOBS * 0.9

@@ -1,0 +1,225 @@
+"""Take pictures of every page, for the user's guide and to look at: `make screenshots`.
+
+Starts a site in a temporary folder, with the example and a few jobs that run, fail and have to be
+armed. The pictures that the guide shows go to docs/images, all others (light and dark, wide and
+narrow) to the folder `screenshots`, which git ignores.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from PIL import Image
+from playwright.sync_api import Browser, Page
+
+from tests.support.databases import sqlite_url
+from tests.support.site import Site
+from tests.support.web import chromium, chromium_program, web
+from tools.screenshots_site import JOBS, MODULE, SETUP, USER
+
+GALLERY = ROOT / "screenshots"
+IMAGES = ROOT / "docs" / "images"
+WIDE, NARROW = 1280, 390  # CSS pixels
+HEIGHT = 860
+TALLEST = 1500  # what is below is cut off
+MAX_BYTES = 200_000  # of a picture of the guide
+COLOURS = 256
+
+Numbers = dict[str, int]
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A page to take: its name, where it is, and what to do there first.
+
+    `guide` names the scheme and width of the picture that the guide shows, if it shows one.
+    """
+
+    name: str
+    address: Callable[[Numbers], str]
+    prepare: Callable[[Page], None] | None = None
+    guide: tuple[str, int] | None = None
+
+
+def job(name: str, view: str = "change") -> Callable[[Numbers], str]:
+    """Return the address of a job's page."""
+    return lambda _: f"/admin/jobs/job/{name}/{view}/"
+
+
+def build(name: str, view: str = "change") -> Callable[[Numbers], str]:
+    """Return the address of a page of the build that was made as `name`."""
+    return lambda made: f"/admin/builds/build/{made[name]}/{view}/"
+
+
+def arm(page: Page) -> None:
+    """Arm the build that the form shows."""
+    page.get_by_role("button", name="Arm", exact=True).click()
+    page.get_by_text("Armed.").wait_for()
+
+
+def spoil(page: Page) -> None:
+    """Ask for a build with arguments that do not fit."""
+    page.get_by_label("Named arguments").fill("curency: EUR")
+    page.get_by_role("button", name="Build", exact=True).click()
+    page.get_by_text("Nothing was started").wait_for()
+
+
+def search(page: Page) -> None:
+    """Look for something in the log."""
+    page.get_by_label("Containing").fill("page")
+    page.get_by_role("button", name="Search", exact=True).click()
+
+
+LIGHT = ("light", WIDE)
+DARK = ("dark", WIDE)
+
+LOGIN = Shot("login", lambda _: "/admin/login/")
+
+SHOTS = (
+    Shot("index", lambda _: "/admin/"),
+    Shot("jobs", lambda _: "/admin/jobs/job/", guide=LIGHT),
+    Shot("jobs-phone", lambda _: "/admin/jobs/job/", guide=("dark", NARROW)),
+    Shot("jobs-none", lambda _: "/admin/jobs/job/?q=zebra"),
+    Shot("job", job("report"), guide=LIGHT),
+    Shot("job-protected", job("publish_report")),
+    Shot("job-empty", job("weekly_digest")),
+    Shot("job-failed", job("check_prices")),
+    Shot("job-history", job("publish_report", "history")),
+    Shot("build-form", job("report", "build-form"), guide=LIGHT),
+    Shot("build-form-wrong", job("check_prices", "build-form"), spoil),
+    Shot("build-form-protected", job("publish_report", "build-form")),
+    Shot("armed", job("publish_report", "build-form"), arm, guide=LIGHT),
+    Shot("arm-several", lambda _: "/admin/jobs/job/arm/?job=publish_report"),
+    Shot("graph", lambda _: "/admin/jobs/job/graph/", guide=LIGHT),
+    Shot("graph-of-job", job("report", "graph")),
+    Shot("builds", lambda _: "/admin/builds/build/", guide=LIGHT),
+    Shot("builds-none", lambda _: "/admin/builds/build/?q=zebra"),
+    Shot("build-running", build("read_catalogue"), guide=LIGHT),
+    Shot("build-successful", build("report")),
+    Shot("build-published", build("publish_report")),
+    Shot("build-failed", build("check_prices"), guide=LIGHT),
+    Shot("build-not-deleted", build("export_stock")),
+    Shot("log", build("read_catalogue", "log"), guide=DARK),
+    Shot("log-found", build("read_catalogue", "log"), search),
+    Shot("delete", build("report", "delete"), guide=LIGHT),
+    Shot("deletions", lambda _: "/admin/builds/deletion/"),
+    Shot("deletion", lambda _: "/admin/builds/deletion/1/change/"),
+    Shot("tokens", lambda _: "/admin/builds/apitoken/"),
+    Shot("token-new", lambda _: "/admin/builds/apitoken/add/"),
+    Shot("revisions", lambda _: "/admin/jobs/configrevision/"),
+    Shot("revision", lambda _: "/admin/jobs/configrevision/1/change/"),
+)
+
+
+def prepare_site(stack: ExitStack) -> tuple[Site, str, Numbers]:
+    """Start a site with something to see on every page; return it, its address, its builds."""
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jobcontrol-")))
+    site = stack.enter_context(Site(folder, sqlite_url(folder / "jobcontrol.sqlite3")))
+    example = ROOT / "examples" / "packages"
+    shutil.copy(example / "package_inventory.py", folder)
+    site.write_module("shop", MODULE)
+    site.write_config((example / "jobcontrol.yaml").read_text(encoding="utf-8") + JOBS)
+    site.migrate()
+    site.manage("sync_jobs", check=True)
+    stack.enter_context(site.cluster(WORKERS=2))
+    made = json.loads(site.python(SETUP).splitlines()[-1])
+    return site, stack.enter_context(web(site)), made
+
+
+def log_in(page: Page) -> None:
+    """Log in as the user that the site was made with."""
+    page.goto("/admin/login/?next=/admin/")
+    page.get_by_label("Username").fill(USER)
+    page.get_by_label("Password").fill(USER)
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("button", name="Log out").wait_for()
+
+
+def neutral(page: Page, folder: Path) -> None:
+    """Put plain names in the place of this machine's."""
+    page.evaluate(
+        """(names) => {
+            const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+            while (walker.nextNode()) {
+                let text = walker.currentNode.data;
+                for (const [name, plain] of names) text = text.replaceAll(name, plain);
+                if (text !== walker.currentNode.data) walker.currentNode.data = text;
+            }
+        }""",
+        [
+            [str(folder.resolve()), "/srv/jobs"],
+            [sys.prefix, "/srv/jobcontrol"],
+            [socket.gethostname(), "worker-1"],
+        ],
+    )
+
+
+def take(browser: Browser, url: str, folder: Path, made: Numbers) -> None:
+    """Take every page in both schemes and widths."""
+    for scheme in ("light", "dark"):
+        for width in (WIDE, NARROW):
+            context = browser.new_context(
+                base_url=url,
+                color_scheme=scheme,
+                viewport={"width": width, "height": HEIGHT},
+            )
+            page = context.new_page()
+            page.goto("/admin/login/")
+            keep(page, LOGIN, scheme, width)
+            log_in(page)
+            for shot in SHOTS:
+                page.goto(shot.address(made))
+                if shot.prepare is not None:
+                    shot.prepare(page)
+                    page.wait_for_load_state()
+                neutral(page, folder)
+                keep(page, shot, scheme, width)
+            context.close()
+
+
+def keep(page: Page, shot: Shot, scheme: str, width: int) -> None:
+    """Write the picture of `page`, to the guide's folder if the guide shows it."""
+    height = page.evaluate("document.documentElement.scrollHeight")
+    # Its type has another name in each version of playwright.
+    clip: Any = {"x": 0, "y": 0, "width": width, "height": min(max(height, HEIGHT), TALLEST)}
+    data = page.screenshot(full_page=True, clip=clip)
+    is_for_guide = shot.guide == (scheme, width)
+    name = f"{shot.name}.png" if is_for_guide else f"{shot.name}-{scheme}-{width}.png"
+    path = (IMAGES if is_for_guide else GALLERY) / name
+    # Pages have few colours: with a palette a picture takes a third of the room.
+    picture = Image.open(io.BytesIO(data)).convert("RGB")
+    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+    if is_for_guide and path.stat().st_size > MAX_BYTES:
+        raise SystemExit(f"{path.relative_to(ROOT)} has more than {MAX_BYTES} bytes")
+
+
+def main() -> int:
+    """Take the pictures and return the exit code."""
+    program = chromium_program()
+    if program is None:
+        sys.stderr.write("No Chromium on the PATH. On Debian: apt-get install chromium\n")
+        return 2
+    for path in (GALLERY, IMAGES):
+        path.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        site, url, made = prepare_site(stack)
+        take(stack.enter_context(chromium(program)), url, site.folder, made)
+    sys.stdout.write(f"{len(SHOTS)} pages: see {IMAGES.name} and {GALLERY.name}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,144 @@
+"""The jobs and the history of the site that `tools/screenshots.py` takes pictures of."""
+
+from __future__ import annotations
+
+USER = "maria"
+
+MODULE = '''
+"""Jobs of a small shop."""
+
+import logging
+import time
+
+from jobcontrol.globals import current_app
+
+logger = logging.getLogger(__name__)
+
+PRODUCTS = [
+    {"name": "Apple juice", "price": "2.40"},
+    {"name": "Pear juice", "price": "2.80"},
+    {"name": "Cherry jam", "price": "on request"},
+]
+
+
+def read_catalogue(suppliers, pages=40):
+    """Read the catalogues of our suppliers, page by page.
+
+    :param suppliers: names of the suppliers to ask
+    :param pages: how many pages to read of each
+    """
+    logger.info("Reading the catalogues of %d suppliers", len(suppliers))
+    for number, supplier in enumerate(suppliers):
+        logger.debug("Asking %s for its catalogue", supplier)
+        done = pages if number == 0 else pages // (2 * number)
+        current_app.report_progress((supplier, "products"), done, pages, f"Page {done} of {pages}")
+        current_app.report_progress((supplier, "pictures"), done // 2, pages)
+    logger.warning("%s answers slowly: 3 seconds a page", suppliers[-1])
+    time.sleep(3600)
+
+
+def check_prices(currency="EUR"):
+    """Check that every price is a number."""
+    logger.info("Checking %d prices in %s", len(PRODUCTS), currency)
+    total = 0.0
+    for number, product in enumerate(PRODUCTS, start=1):
+        current_app.report_progress(None, number, len(PRODUCTS), product["name"])
+        total += price_of(product)
+    return total
+
+
+def price_of(product):
+    """Return a product's price as a number."""
+    try:
+        return float(product["price"])
+    except ValueError as error:
+        logger.error("%s has no price", product["name"])
+        raise LookupError(f"no price for {product['name']!r}") from error
+
+
+def weekly_digest(catalogue):
+    """Write the weekly digest."""
+
+
+def export_stock():
+    """Export the stock."""
+    return "stock.csv"
+
+
+def remove_export(build):
+    """Take an export back."""
+    logger.info("Taking %s back", build["retval"])
+    raise PermissionError("the archive is read-only on Sundays")
+'''
+
+JOBS = """
+  - id: read_catalogue
+    title: "Read the suppliers' catalogues"
+    function: shop:read_catalogue
+    args: [[Orchard, Mill, Dairy]]
+    tags: [shop, slow]
+
+  - id: check_prices
+    title: "Check the prices"
+    function: shop:check_prices
+    kwargs: {currency: EUR}
+    tags: [shop]
+
+  - id: weekly_digest
+    title: "Write the weekly digest"
+    function: shop:weekly_digest
+    args: [!retval read_catalogue]
+    tags: [shop]
+
+  - id: export_stock
+    title: "Export the stock"
+    function: shop:export_stock
+    cleanup: shop:remove_export
+    tags: [shop]
+"""
+
+# Run in the site's Django, while its worker works: everything that the pictures show has happened
+# when it ends. Its last line is a JSON object: names and numbers of builds.
+SETUP = f"""
+import json, time
+from django.contrib.auth.models import User
+from builds import services
+from builds.models import Build, Deletion
+from jobs.models import Job
+
+user = User.objects.create_superuser({USER!r}, password={USER!r})
+made = dict()
+
+def ask(name, arm=False, trigger="quick"):
+    build = services.request_build(
+        job=Job.objects.get(id=name), trigger=trigger, requested_by=user, arm=arm
+    )
+    made[name] = build.pk
+    return build
+
+def wait(*builds):
+    numbers = [one.pk for one in builds]
+    while Build.objects.filter(pk__in=numbers, end_time=None).exists():
+        time.sleep(0.1)
+
+def delete(build, **options):
+    deletion = services.request_deletion(build=build, requested_by=user, **options)
+    while Deletion.objects.filter(pk=deletion.pk, state__in=["WAITING", "RUNNING"]).exists():
+        time.sleep(0.1)
+
+wait(ask("scan"))
+wait(ask("hash_files"), ask("licences"), ask("dependency_graph"))
+wait(ask("report"))
+wait(ask("publish_report", arm=True))
+wait(ask("scan"), ask("check_prices", trigger="cli"))
+wait(ask("licences"))
+first, second = ask("export_stock"), ask("export_stock")
+wait(first, second)
+delete(first)
+delete(first, cleanup=False)
+delete(second)
+running = ask("read_catalogue")
+while Build.objects.get(pk=running.pk).progress.count() < 6:
+    time.sleep(0.1)
+print(json.dumps(made))
+"""
