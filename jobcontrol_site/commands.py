@@ -42,6 +42,18 @@ def kept_clean() -> Iterator[None]:
         os.close(copy)
 
 
+@contextmanager
+def quieted(name: str, level: int) -> Iterator[None]:
+    """Let a logger of ours say nothing below `level` while the body runs."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(level)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
 class Command(BaseCommand):
     """A command that answers people or programs. Subclasses write `run` and call `emit`."""
 

@@ -3,23 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-from jobcontrol_site.commands import Command
+from jobcontrol_site.commands import Command, quieted
 from jobs import registry
-
-
-@contextmanager
-def _only_errors(name: str) -> Iterator[None]:
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 class RegistryCommand(Command):
@@ -30,7 +17,7 @@ class RegistryCommand(Command):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Sync if the file has changed, then run."""
-        with _only_errors("jobs.registry"):
+        with quieted("jobs.registry", logging.ERROR):
             # What is wrong with the file is said below, in the commands' own form.
             registry.ensure_current()
         redactor = registry.redactor()

@@ -76,7 +76,9 @@ class Command(RegistryCommand):
         services.refuse_unarmed(job=job, arm=arm)
         build = services.create_build(job=job, trigger=Build.Trigger.CLI)
         stdout = kept_clean() if self.output_format == "json" else nullcontext()
-        with self._display(build), _quiet(), _ended_by_sigterm(), stdout:
+        # The workers' own lines say what this command says in its answer.
+        quiet = quieted("builds", logging.WARNING)
+        with self._display(build), quiet, _ended_by_sigterm(), stdout:
             return run_here(build, arm=arm)
 
     def _queue(self, job: Job, *, arm: bool, wait: bool) -> Build:
@@ -119,18 +121,6 @@ def _ended_by_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the workers' own lines off stderr: this command says the same in its answer."""
-    logger = logging.getLogger("builds")
-    before = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
 
 
 def _draw(build: Build, display: LiveProgress, over: threading.Event) -> None:
