@@ -8,6 +8,7 @@ traceback (`--traceback` shows it). With `--format json` stdout carries one docu
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator

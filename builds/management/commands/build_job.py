@@ -22,7 +22,7 @@ from builds.presentation import build_detail
 from builds.progress import progress_tree
 from builds.runner import run_here
 from jobcontrol.exceptions import InvalidRequest, NotFound, ProtectedJob
-from jobcontrol_site.commands import EXIT_BUILD_FAILED, kept_clean
+from jobcontrol_site.commands import EXIT_BUILD_FAILED, kept_clean, quieted
 from jobcontrol_site.lookup import find_job
 from jobcontrol_site.output import LiveProgress
 from jobcontrol_site.registry_commands import RegistryCommand
