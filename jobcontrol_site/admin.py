@@ -9,6 +9,9 @@ from django.apps import apps
 from django.contrib.admin import AdminSite
 from django.db.models import Model
 from django.db.models.base import ModelBase
+from django.http import HttpRequest
+
+_FIRST_MODELS = {"Job", "Build"}  # of their apps; the others follow by name
 
 
 class JobControlAdminSite(AdminSite):
@@ -19,6 +22,16 @@ class JobControlAdminSite(AdminSite):
     index_title = "Jobs and builds"
     site_url = None
     empty_value_display = "–"
+
+    def get_app_list(
+        self, request: HttpRequest, app_label: str | None = None
+    ) -> list[dict[str, Any]]:
+        """List what people come for first: jobs and builds, then users and groups."""
+        found: list[dict[str, Any]] = super().get_app_list(request, app_label)
+        place = {app.label: number for number, app in enumerate(apps.get_app_configs())}
+        for app in found:
+            app["models"].sort(key=lambda model: model["object_name"] not in _FIRST_MODELS)
+        return sorted(found, key=lambda app: place[app["app_label"]])
 
     def register(
         self,

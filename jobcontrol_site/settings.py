@@ -266,6 +266,7 @@ if TIME_ZONE not in zoneinfo.available_timezones():
     )
 USE_I18N = True
 USE_TZ = True
+FORMAT_MODULE_PATH = ["jobcontrol_site.formats"]
 
 STATIC_URL = "static/"
 # Static files are served from the apps themselves: no collectstatic step. A site that serves them

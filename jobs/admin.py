@@ -126,11 +126,11 @@ class JobAdmin(ReadOnlyMixin, JobAdminBase):
 class ConfigRevisionAdmin(ReadOnlyMixin, RevisionAdminBase):
     """The configuration at each moment when it changed, newest first."""
 
-    list_display = ["__str__", "path", "summary"]
+    list_display = ["__str__", "when", "path", "summary"]
     list_per_page = 100
     show_full_result_count = False
     fieldsets = [
-        (None, {"fields": ["created", "path", "hash"]}),
+        (None, {"fields": ["when", "path", "hash"]}),
         ("What changed", {"fields": ["changed_jobs"]}),
         ("Sources, secrets masked", {"fields": ["source_texts"]}),
     ]
@@ -139,6 +139,11 @@ class ConfigRevisionAdmin(ReadOnlyMixin, RevisionAdminBase):
         """Leave the large texts out of the list."""
         found = super().get_queryset(request)
         return found.defer("sources") if is_list(request) else found
+
+    @admin.display(description="read", ordering="created")
+    def when(self, revision: ConfigRevision) -> SafeString:
+        """When the file was first read like this."""
+        return SafeString(render_to_string("builds/_moment.html", {"at": revision.created}))
 
     @admin.display(description="changes")
     def summary(self, revision: ConfigRevision) -> str:

@@ -189,6 +189,7 @@ class ConfigRevision(MirrorModel):
 
     class Meta(MirrorModel.Meta):
         ordering = ["-id"]
+        verbose_name = "configuration revision"
 
     def __str__(self) -> str:
-        return f"#{self.pk} of {self.created:%Y-%m-%d %H:%M:%S}"
+        return f"#{self.pk}"

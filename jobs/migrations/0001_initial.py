@@ -24,6 +24,7 @@ class Migration(migrations.Migration):
                 ('changes', jobs.fields.JSONTextField(default=dict, help_text='{added, changed, retired, restored}: lists of job ids')),
             ],
             options={
+                'verbose_name': 'configuration revision',
                 'ordering': ['-id'],
                 'abstract': False,
                 'base_manager_name': 'objects',
