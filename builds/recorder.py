@@ -65,10 +65,9 @@ class Recorder:
         self._wake.set()
 
     def close(self, session: BuildSession) -> None:
-        """Stop writing for the session."""
+        """Stop writing for the session; when this returns, nothing of it is being written."""
         session.logs.wake = None
-        if session in self._sessions:
-            self._sessions.remove(session)
+        self.call(lambda: self._forget(session))
 
     def flush(self, session: BuildSession) -> None:
         """Write all that the session's buffers hold, a chunk at a time."""
@@ -124,6 +123,10 @@ class Recorder:
                 future.set_result(function())
             except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
                 future.set_exception(error)
+
+    def _forget(self, session: BuildSession) -> None:
+        if session in self._sessions:
+            self._sessions.remove(session)
 
     def _beat_when_due(self) -> None:
         if not self._sessions or monotonic() - self._last_beat < settings.HEARTBEAT_SECONDS:

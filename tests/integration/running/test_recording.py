@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import uuid
 
 import pytest
@@ -11,9 +12,11 @@ from django.db import DataError, OperationalError
 from builds import recorder, runner, services, supervisor
 from builds.logs import LogBuffer, LogEntry
 from builds.models import Build
+from builds.sessions import BuildSession
 from builds.workers import WorkerIdentity
 from jobcontrol.exceptions import LeaseLost
 from jobs.models import Job
+from jobs.redaction import Redactor
 from tests.support.jobs import build_function, messages, use_config
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -193,3 +196,24 @@ def test_wake_ups_are_sent_again_only_when_none_waits(monkeypatch):
 def test_the_recorder_can_be_stopped_and_used_again():
     recorder.recorder().stop()
     assert build_function(ODD + "value", 1).status == "SUCCESSFUL"
+
+
+def test_nothing_of_a_build_is_being_written_any_more_when_it_is_closed(monkeypatch):
+    """Its rows may be deleted, and its tables emptied, from then on."""
+    scribe = recorder.recorder()
+    session = BuildSession(1, uuid.uuid4(), Redactor({}))
+    writing, may_end, steps = threading.Event(), threading.Event(), []
+
+    def store_slowly(**_options):
+        writing.set()
+        may_end.wait(60)
+        steps.append("written")
+
+    monkeypatch.setattr(services.observations, "store_observations", store_slowly)
+    scribe.open(session)
+    session.logs.say(logging.INFO, "a line")
+    assert writing.wait(60)
+    threading.Timer(0.2, may_end.set).start()
+    scribe.close(session)
+    steps.append("closed")
+    assert steps == ["written", "closed"]
