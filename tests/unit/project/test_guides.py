@@ -119,3 +119,62 @@ def test_a_document_names_no_place_of_the_machine_it_was_written_on(document):
     text = document.read_text(encoding="utf-8")
     assert re.findall(r"(?<![\w.])/(?:root|home|work|tmp|opt|Users)/\S*", text) == []
     assert re.findall(r"pypi\S*|--(?:extra-)?index-url|\bfile:/\S*", text) == []
+
+
+def source_code() -> str:
+    """Everything that may put a word on a page."""
+    folders = ("templates", "builds", "jobs", "jobcontrol_site")
+    paths = [path for folder in folders for path in sorted((ROOT / folder).rglob("*"))]
+    return "\n".join(
+        path.read_text(encoding="utf-8") for path in paths if path.suffix in (".html", ".js", ".py")
+    )
+
+
+def test_the_guide_calls_buttons_and_links_by_their_names():
+    guide = (ROOT / "docs/user-guide.md").read_text(encoding="utf-8")
+    labels = {" ".join(label.split()) for label in re.findall(r"(?<!\*)\*([A-Z][^*]+)\*", guide)}
+    assert len(labels) > 15
+    code = source_code()
+    assert sorted(label for label in labels if label not in code) == []
+
+
+def test_the_modules_and_folders_that_documents_name_are_there():
+    texts = [path.read_text(encoding="utf-8") for path in DOCUMENTS]
+    ours = r"(?:builds|jobs|jobcontrol_site|tests|tools|examples)"
+    paths = {found for text in texts for found in re.findall(rf"`({ours}/[\w./]+)`", text)}
+    assert len(paths) > 5
+    assert sorted(path for path in paths if not (ROOT / path).exists()) == []
+
+    architecture = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    modules = set(re.findall(r"`((?:builds|jobs|jobcontrol_site)(?:\.[a-z_]+)+)`", architecture))
+    assert len(modules) > 15
+    lost = [name for name in modules if not is_module(name) and not is_in_module(name)]
+    assert sorted(lost) == []
+
+
+def is_module(name: str) -> bool:
+    folder = ROOT.joinpath(*name.split("."))
+    return folder.is_dir() or folder.with_suffix(".py").is_file()
+
+
+def is_in_module(name: str) -> bool:
+    """Whether `name` is a function or class of a module."""
+    module, _, member = name.rpartition(".")
+    path = ROOT.joinpath(*module.split(".")).with_suffix(".py")
+    return path.is_file() and f"def {member}(" in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_what_a_document_tells_to_make_can_be_made(document):
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", makefile, flags=re.MULTILINE))
+    text = document.read_text(encoding="utf-8")
+    told = re.findall(r"(?:^    |`)(?:[A-Z]+=\S+ )?make ([a-z-]+)", text, flags=re.MULTILINE)
+    assert set(told) - targets == set()
+
+
+def test_make_help_names_each_target_that_is_for_people():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (phony,) = re.findall(r"^\.PHONY: (.+)$", makefile, flags=re.MULTILINE)
+    helped = set(re.findall(r"^([a-z-]+):.*## \S", makefile, flags=re.MULTILINE))
+    assert set(phony.split()) - helped == {"services"}
