@@ -96,6 +96,7 @@ def _generate(loader: _Loader, environ: Mapping[str, str], limit: int) -> str:
         keep_trailing_newline=True,
         autoescape=False,
     )
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "default": _not_for_json}
     template = environment.get_template(loader.main_name)
     pieces: list[str] = []
     size = 0
@@ -106,6 +107,13 @@ def _generate(loader: _Loader, environ: Mapping[str, str], limit: int) -> str:
             raise _refuse(loader.main.path, "size", message)
         pieces.append(piece)
     return "".join(pieces)
+
+
+def _not_for_json(value: object) -> str:
+    """Refuse what `tojson` can't write; for what is undefined, with the words that name it."""
+    if isinstance(value, jinja2.Undefined):
+        return str(value)  # raises UndefinedError
+    raise TypeError(f"tojson can't write a value of type {type(value).__name__}")
 
 
 class EnvironmentVariables(Mapping[str, str]):

@@ -42,6 +42,12 @@ BROKEN: dict[str, tuple[str | bytes, list[tuple[str, int | None, str]]]] = {
     "undefined attribute": ("{% set a = {} %}\n{{ a.b }}", [("template-undefined", 2, "b")]),
     "environment": ("\n{{ env.NO_SUCH }}", [("template-undefined", 2, "'NO_SUCH' is not set")]),
     "environment item": ("{{ env['NO_SUCH'] }}", [("template-undefined", 1, "env.get('NO_SUCH'")]),
+    "environment as JSON": (
+        "\n{{ env.NO_SUCH|tojson }}",
+        [("template-undefined", 2, "'NO_SUCH' is not set")],
+    ),
+    "undefined in JSON": ("{{ [1, nope]|tojson }}", [("template-undefined", 1, "'nope'")]),
+    "not for JSON": ("{{ cycler(1)|tojson }}", [("template-error", 1, "type Cycler")]),
     "missing include": ("\n{% include 'no.yaml' %}", [("template-missing", 2, "'no.yaml'")]),
     "include above": ("{% include '../x.yaml' %}", [("template-missing", 1, "'../x.yaml'")]),
     "division": ("jobs: []\nx: {{ 1 / 0 }}", [("template-error", 2, "division by zero")]),
