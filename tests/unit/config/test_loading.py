@@ -1,5 +1,5 @@
+import sys
 import textwrap
-import time
 from datetime import date
 from pathlib import Path
 
@@ -498,20 +498,29 @@ def test_a_fingerprint_changes_with_the_file(tmp_path: Path) -> None:
     assert fingerprint([path]) != (first,)
 
 
-def test_loading_is_not_slower_than_plain_yaml() -> None:
+def calls_to_load(jobs: int) -> int:
+    """Return how many calls of functions loading so many jobs takes: work without a clock."""
     text = "jobs:\n" + "".join(
         f"- id: job_{n}\n  title: Job {n}\n  function: package.module:function\n  tags: [a, b]\n"
         f"  args: [1, spam, {{a: [1, 2]}}]\n  kwargs: {{url: 'http://h/{n}', limit: {n}}}\n"
         f"  dependencies: [job_{max(n - 1, 0)}]\n".replace("  dependencies: [job_0]\n", "")
-        for n in range(700)
+        for n in range(jobs)
     )
+    calls = 0
 
-    def seconds(load: object) -> float:
-        began = time.process_time()
-        load(text)  # type: ignore[operator]
-        return time.process_time() - began
+    def count(_frame: object, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
 
-    loader = yaml.CSafeLoader
-    plain = min(seconds(lambda text: yaml.load(text, loader)) for _ in range(3))
-    ours = min(seconds(load_text) for _ in range(3))
-    assert ours < 1.3 * plain
+    sys.setprofile(count)
+    try:
+        load_text(text)
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+def test_loading_takes_work_in_proportion_to_the_number_of_jobs() -> None:
+    calls_to_load(10)  # what is made once
+    fewer, more = calls_to_load(200), calls_to_load(800)
+    assert more < 4.4 * fewer
