@@ -1,37 +1,214 @@
-"""django-q2's cluster, as our `qcluster` runs it: only its main process acts on signals.
+"""django-q2's cluster, made to survive the death of any of its processes.
 
-A service manager sends SIGTERM to every process of a service at once. django-q2's sentinel would
-die of it and leave its workers behind; a worker would cut its build off. So both take no notice,
-and the main process tells the sentinel to stop.
+django-q2 hands locks to processes that may be killed: the worker that waits for a task holds the
+lock of the task queue, a worker that ends a task holds that of its timer, a sentinel that waits for
+its stop holds a condition. A lock dies with its holder, and all others wait for it for ever. What
+stands in for queue, timer and event here has no lock: a wake-up is one byte in a pipe, which the
+kernel gives to exactly one reader, and a flag is one byte of shared memory.
+
+The processes end with the one that started them, and only the main process acts on signals: a
+service manager sends SIGTERM to every process of a service at once, of which django-q2's sentinel
+would die and leave its workers behind.
 """
 
 from __future__ import annotations
 
+import ctypes
+import fcntl
+import os
 import signal
+import sys
+import termios
+import threading
+import uuid
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from multiprocessing.sharedctypes import RawValue
+from time import sleep
 from types import FrameType
 from typing import Any
 
 import django_q.cluster
-from django_q.cluster import Cluster, Sentinel
+from django_q.cluster import Cluster, Sentinel, get_mp_context
+from django_q.conf import Conf
+from django_q.worker import worker
+
+from builds.flags import Flag
+from builds.queue import WORK
+
+_STOP = "STOP"  # django-q2's word for it
+_FULL_SECONDS = 0.005  # between two looks at a full pipe
+_PARENT_SECONDS = 1.0  # between two looks at the parent, where the kernel does not watch it
+_PR_SET_PDEATHSIG = 1
+
+
+# --- Without locks --------------------------------------------------------------------------------
+
+
+class Timer:
+    """A number that the sentinel and one worker share; `get_lock` is there for their sake."""
+
+    def __init__(self, _typecode: str, value: float) -> None:
+        self._number: Any = RawValue(ctypes.c_double, value)
+
+    @property
+    def value(self) -> float:
+        """The number."""
+        return float(self._number.value)
+
+    @value.setter
+    def value(self, value: float) -> None:
+        self._number.value = value
+
+    def get_lock(self) -> AbstractContextManager[None]:
+        """Return no lock."""
+        return nullcontext()
+
+
+class WakeUps:
+    """The queue between the pusher and the workers: one byte for each wake-up.
+
+    All wake-ups are alike, so nothing of a message has to come through.
+    """
+
+    def __init__(self) -> None:
+        self._out, self._in = os.pipe()
+
+    def put(self, task: object) -> None:
+        """Pass a message of the broker's on when none waits; django-q2's word to stop at once.
+
+        So a cluster whose workers are all busy takes no messages away from the others.
+        """
+        if task == _STOP:
+            os.write(self._in, b"S")
+            return
+        while not self.empty():
+            sleep(_FULL_SECONDS)
+        os.write(self._in, b"W")
+
+    def wake(self, times: int) -> None:
+        """Pass on so many wake-ups, unless some wait already: then every worker is busy."""
+        if self.empty():
+            os.write(self._in, b"W" * times)
+
+    def get(self) -> dict[str, Any] | str:
+        """Wait for a wake-up, or for the word to stop."""
+        if os.read(self._out, 1) == b"W":
+            return {"id": "", "name": "wake-up", "func": WORK, "args": (), "kwargs": {}}
+        return _STOP
+
+    def qsize(self) -> int:
+        """Return how many wait."""
+        waiting = fcntl.ioctl(self._out, termios.FIONREAD, b"\0" * 4)
+        return int.from_bytes(waiting, sys.byteorder)
+
+    def empty(self) -> bool:
+        """Whether none waits."""
+        return self.qsize() == 0
+
+    def close(self) -> None:
+        """Do nothing: every process that has the pipe ends with it."""
+
+    def join_thread(self) -> None:
+        """Do nothing: there is no thread."""
+
+
+class Results(WakeUps):
+    """The queue from the workers to django-q2's monitor, which gets nothing but the word to stop.
+
+    A build's outcome is in the database before its wake-up ends.
+    """
+
+    def put(self, task: object) -> None:
+        """Forget a result."""
+        if task == _STOP:
+            super().put(task)
+
+
+# --- Processes ------------------------------------------------------------------------------------
 
 
 def _take_no_notice(_number: int, _frame: FrameType | None) -> None:
     """Stand in for SIG_IGN, which the programs that a job starts would inherit."""
 
 
-class QuietSentinel(Sentinel):
-    """The sentinel, and by inheritance its workers, without the default action of SIGTERM."""
+def end_with_parent(parent: int) -> None:
+    """Have this process killed as soon as `parent`, which started it, is gone."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    else:
+        threading.Thread(target=_watch_parent, args=(parent,), daemon=True).start()
+    if os.getppid() != parent:  # it went before the kernel was asked
+        os._exit(1)
+
+
+def _watch_parent(parent: int) -> None:
+    while os.getppid() == parent:
+        sleep(_PARENT_SECONDS)
+    os._exit(1)
+
+
+def _run_child(parent: int, target: Callable[..., object], *args: object) -> None:
+    end_with_parent(parent)
+    target(*args)
+
+
+class HealingSentinel(Sentinel):
+    """The sentinel, which starts anew whichever of its processes died."""
+
+    # Set by the main process before it forks the sentinel.
+    wake_ups: WakeUps
+    main_process: int
 
     def start(self) -> None:
         """Start the workers."""
+        end_with_parent(self.main_process)
         signal.signal(signal.SIGTERM, _take_no_notice)
-        super().start()  # type: ignore[no-untyped-call]
+        ours: Any = self
+        ours.task_queue = self.wake_ups
+        ours.result_queue = Results()
+        ours.event_out = Flag()
+        # Not `super().start()`: it dies of a broker that does not answer, and ours need none.
+        self.spawn_cluster()  # type: ignore[no-untyped-call]
+        self.guard()  # type: ignore[no-untyped-call]
+
+    def spawn_process(self, target: Callable[..., object], *args: Any) -> Any:
+        """Start one of its processes, which ends with it."""
+        child = get_mp_context().Process(
+            target=partial(_run_child, os.getpid(), target),
+            args=args,
+            name=f"Process-{uuid.uuid4().hex}",
+            daemon=target is not worker or Conf.DAEMONIZE_WORKERS,
+        )
+        if target is worker:
+            child.timer = args[2]  # where the sentinel looks for it
+            self.pool.append(child)
+        child.start()
+        return child
 
 
-class QuietCluster(Cluster):
-    """A cluster with our sentinel."""
+class HealingCluster(Cluster):
+    """A cluster with our sentinel and our stand-ins for what holds locks."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        # Where `Cluster.start` looks it up; django-q2 has no setting for it.
-        django_q.cluster.Sentinel = QuietSentinel  # type: ignore[misc]
+    def __init__(self) -> None:
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        super().__init__()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)  # it takes them for itself
+        self.wake_ups = WakeUps()
+        HealingSentinel.wake_ups = self.wake_ups
+        HealingSentinel.main_process = os.getpid()
+        # Where django-q2 looks these names up; it has no setting for them.
+        names = {"Sentinel": HealingSentinel, "Event": Flag, "Value": Timer}
+        for name, ours in names.items():
+            setattr(django_q.cluster, name, ours)
+
+    def is_alive(self) -> bool:
+        """Whether the sentinel lives."""
+        return self.sentinel is not None and self.sentinel.is_alive()
+
+    def ask_to_stop(self) -> None:
+        """Have the sentinel take no more work and end when its workers have ended."""
+        if self.stop_event is not None:
+            self.stop_event.set()

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from builds import calling, capture, context, isolation, services, sessions, tracebacks
+from builds import calling, capture, context, flags, isolation, services, sessions, tracebacks
 from builds.models import Build, Deletion
 from builds.recorder import recorder
 from builds.sessions import BuildSession
@@ -53,7 +53,9 @@ def delete_build(
 
 
 def run_next() -> Deletion | None:
-    """Claim and carry out a waiting deletion; None when there is none."""
+    """Claim and carry out a waiting deletion; None when there is none or the worker is to stop."""
+    if flags.stopping.is_set():
+        return None
     worker = WorkerIdentity.current()
     deletion = recorder().call(lambda: services.claim_deletion(worker=worker))
     if deletion is not None:

@@ -57,6 +57,10 @@ class BuildQuerySet(models.QuerySet["Build"]):
         due = Q(not_before=None) | Q(not_before__lte=Now())
         return self.queued().filter(due, deleting=False).order_by("-priority", "id")
 
+    def unstarted(self) -> BuildQuerySet:
+        """Builds that no worker has taken yet."""
+        return self.filter(status__in=Build.UNSTARTED)
+
     def lease_over(self, seconds: float) -> BuildQuerySet:
         """Running builds without a heartbeat for `seconds` of database time."""
         return self.running().filter(heartbeat__lt=seconds_ago(seconds))
@@ -71,8 +75,13 @@ class BuildQuerySet(models.QuerySet["Build"]):
 
 def seconds_ago(seconds: float) -> models.Expression:
     """Return the moment so long ago, in database time."""
-    ago = Now() - models.Value(timedelta(seconds=seconds), output_field=models.DurationField())
-    return models.ExpressionWrapper(ago, output_field=models.DateTimeField())
+    return seconds_from_now(-seconds)
+
+
+def seconds_from_now(seconds: float) -> models.Expression:
+    """Return the moment so much later, in database time."""
+    later = Now() + models.Value(timedelta(seconds=seconds), output_field=models.DurationField())
+    return models.ExpressionWrapper(later, output_field=models.DateTimeField())
 
 
 class Build(models.Model):
@@ -114,6 +123,7 @@ class Build(models.Model):
         SHUTDOWN = "shutdown", "shutdown"
 
     FINISHED = (Status.SUCCESSFUL, Status.SKIPPED, Status.FAILED, Status.CANCELLED)
+    UNSTARTED = (Status.CREATED, Status.WAITING, Status.QUEUED)
     STARTED = (Status.RUNNING, *FINISHED)
     SUCCESS = (Status.SUCCESSFUL, Status.SKIPPED)
 
@@ -135,6 +145,21 @@ class Build(models.Model):
     worker = models.CharField(max_length=300, blank=True, help_text="see builds.workers")
     claim_token = models.UUIDField(null=True, blank=True, unique=True)
     heartbeat = models.DateTimeField(null=True, blank=True)
+    timeout = models.DurationField(null=True, blank=True, help_text="it may run so long")
+    cancel_requested = models.DateTimeField(null=True, blank=True)
+    cancel_requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    attempt = models.PositiveIntegerField(default=1, help_text="2 for the first retry")
+    retry_of = models.ForeignKey(
+        "self",
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="retries",
+        help_text="the first attempt",
+    )
+    keep = models.BooleanField(default=False, help_text="never removed for its age")
     deleting = models.BooleanField(default=False, help_text="a deletion of it waits or runs")
     failure_kind = models.CharField(max_length=20, choices=FailureKind, blank=True)
     exception_type = models.CharField(max_length=300, blank=True)
@@ -339,6 +364,7 @@ class Cluster(models.Model):
     workers = models.PositiveIntegerField()
     started = models.DateTimeField(db_default=Now())
     last_seen = models.DateTimeField()
+    trouble = models.TextField(blank=True, help_text="what keeps it from working as it should")
 
     class Meta:
         ordering = ["started"]

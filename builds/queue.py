@@ -12,11 +12,12 @@ from time import sleep
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError, connections
-from django_q.brokers import Broker, get_broker
+from django_q.brokers import Broker, get_broker, redis_broker
 from django_q.brokers.orm import ORM
 from django_q.conf import Conf
 from django_q.models import OrmQ
 from django_q.tasks import async_task
+from redis.exceptions import RedisError
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +68,30 @@ class DatabaseBroker(ORM):
         ]
 
 
+class RedisBroker(redis_broker.Redis):  # type: ignore[name-defined, misc]
+    """django-q2's Redis broker, for a Redis that may be away: workers are woken without it too."""
+
+    _is_away = False
+
+    def dequeue(self) -> list[tuple[None, bytes]] | None:
+        """Take a message, or wait a second and return None."""
+        try:
+            taken: list[tuple[None, bytes]] | None = super().dequeue()
+        except RedisError as error:
+            if not self._is_away:
+                logger.warning("Redis does not answer (%s); builds start a little later", error)
+            self._is_away = True
+            sleep(_RETRY_SECONDS)
+            return None
+        if self._is_away:
+            logger.warning("Redis answers again")
+            self._is_away = False
+        return taken
+
+    def set_stat(self, key: str, value: str, timeout: int) -> None:
+        """Keep no statistics: our clusters say in the database that they live."""
+
+
 class _Kept:
     """This process's broker: django-q2 would open a new connection per message."""
 
@@ -95,11 +120,11 @@ def wake(times: int = 1) -> bool:
     return True
 
 
-def waiting_wake_ups() -> int | None:
-    """Return how many wake-ups wait in the broker; None when it does not answer."""
+def broker_answers() -> bool:
+    """Whether the broker can be reached."""
     try:
-        return int(_broker().queue_size() or 0)
+        return bool(_broker().ping())
     except Exception as error:  # noqa: BLE001 - as above
         logger.warning("the broker does not answer: %s", error)
         _Kept.broker = None
-        return None
+        return False

@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any, TypeVar
@@ -20,13 +21,15 @@ from django.db import DatabaseError, InterfaceError, connection, connections, tr
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
-from builds import services
+from builds import flags, interrupts, services, tracebacks, workers
 from builds.logs import LogEntry
-from builds.sessions import BuildSession
+from builds.sessions import BuildSession, Cause
+from jobs.policies import spoken
 
 logger = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 0.25
+LOOK_SECONDS = 1.0  # between two looks whether a build was cancelled or taken away
 CHUNK = 1_000  # log records per insert
 MAX_FAILED_WRITES = 20  # then what waits is dropped, with a marker, to keep memory bounded
 
@@ -42,6 +45,7 @@ class Recorder:
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._last_beat = 0.0
+        self._last_look = 0.0
         self._failed_writes = 0
         self._stopping = False
 
@@ -59,7 +63,7 @@ class Recorder:
         """Begin to write what the session's buffers hold."""
         session.logs.wake = self._wake.set
         self._sessions.append(session)
-        self._last_beat = monotonic()
+        self._last_beat = self._last_look = monotonic()
         self._ensure_running()
         # It sleeps without end while there is nothing to watch over.
         self._wake.set()
@@ -109,8 +113,10 @@ class Recorder:
             self._wake.wait(FLUSH_SECONDS if self._sessions else None)
             self._wake.clear()
             self._run_calls()
+            self._look_when_due()
             self._beat_when_due()
             for session in list(self._sessions):
+                self._interrupt_when_due(session)
                 self._flush(session)
 
     def _run_calls(self) -> None:
@@ -128,16 +134,50 @@ class Recorder:
         if session in self._sessions:
             self._sessions.remove(session)
 
+    def _look_when_due(self) -> None:
+        """See whether a build was cancelled, or taken from this process."""
+        if not self._sessions or monotonic() - self._last_look < LOOK_SECONDS:
+            return
+        self._last_look = monotonic()
+        for session in list(self._sessions):
+            if session.deletion_id is None and not session.lost:
+                self._trying(_look, session)
+
     def _beat_when_due(self) -> None:
         if not self._sessions or monotonic() - self._last_beat < settings.HEARTBEAT_SECONDS:
             return
         self._last_beat = monotonic()
         for session in list(self._sessions):
-            try:
-                session.lost = session.lost or not _beat(session)
-            except (DatabaseError, InterfaceError) as error:
-                logger.warning("no heartbeat for build #%s: %s", session.build_id, error)
-                connection.close()
+            if not session.lost:
+                self._trying(_beat, session)
+
+    def _trying(self, function: Callable[[BuildSession], None], session: BuildSession) -> None:
+        try:
+            function(session)
+        except (DatabaseError, InterfaceError) as error:
+            logger.warning("no heartbeat for build #%s: %s", session.build_id, error)
+            connection.close()
+
+    def _interrupt_when_due(self, session: BuildSession) -> None:
+        ran = monotonic() - session.opened
+        if session.lost_at is not None:
+            interrupts.interrupt(session, Cause.LEASE_LOST, "the build was taken from its worker.")
+            if monotonic() - session.lost_at > settings.GRACE_SECONDS:
+                _end_process(session)
+        elif flags.interrupting.is_set():
+            interrupts.interrupt(session, Cause.SHUTDOWN, "its worker was stopped.")
+        elif session.timeout is not None and ran > session.timeout:
+            self._time_out(session, session.timeout)
+        interrupts.send_again(session)
+
+    def _time_out(self, session: BuildSession, timeout: float) -> None:
+        if session.interruption is not None:
+            return
+        text = f"it ran for more than {spoken(timeout)}."
+        # Kept before the function is asked to end: one that does not hear of it is killed later.
+        stack = tracebacks.of_main_thread(session.redactor, text)
+        self._trying(partial(services.note_hang, traceback=stack), session)
+        interrupts.interrupt(session, Cause.TIMEOUT, text)
 
     def _flush(self, session: BuildSession) -> bool:
         """Write one chunk of the session's records; return whether that worked."""
@@ -186,10 +226,28 @@ class Recorder:
                 cursor.execute("SET lock_timeout = '5s'")
 
 
-def _beat(session: BuildSession) -> bool:
+def _beat(session: BuildSession) -> None:
     if session.deletion_id is not None:
-        return services.beat_deletion(deletion_id=session.deletion_id, token=session.token)
-    return services.beat(build_id=session.build_id, token=session.token)
+        held = services.beat_deletion(deletion_id=session.deletion_id, token=session.token)
+    else:
+        held = services.beat(build_id=session.build_id, token=session.token)
+    if not held:
+        session.lost_at = monotonic()
+
+
+def _look(session: BuildSession) -> None:
+    seen = services.look(build_id=session.build_id, token=session.token)
+    if not seen.held:
+        session.lost_at = monotonic()
+    elif seen.cancelled:
+        interrupts.interrupt(session, Cause.CANCEL, "it was cancelled.")
+
+
+def _end_process(session: BuildSession) -> None:
+    """End this process, which goes on with a build that is not its own any more."""
+    logger.error("build #%s was taken away and does not stop: ending", session.build_id)
+    workers.kill_children()
+    os._exit(1)
 
 
 class _Current:

@@ -13,17 +13,35 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from time import monotonic, sleep
+from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError
 
-from builds import calling, capture, context, isolation, retvals, services, sessions, tracebacks
+from builds import (
+    calling,
+    capture,
+    context,
+    flags,
+    interrupts,
+    isolation,
+    retvals,
+    services,
+    sessions,
+    tracebacks,
+)
 from builds.models import Build
 from builds.recorder import Recorder, recorder
 from builds.services import Outcome
-from builds.sessions import BuildSession
+from builds.sessions import BuildSession, Cause, Interruption
 from builds.workers import WorkerIdentity
-from jobcontrol.exceptions import BuildStateError, LeaseLost, SerializationError, SkipBuild
+from jobcontrol.exceptions import (
+    BuildInterrupted,
+    BuildStateError,
+    LeaseLost,
+    SerializationError,
+    SkipBuild,
+)
 from jobcontrol.utils import import_object
 from jobcontrol.utils.text import clean_text
 from jobs import registry
@@ -40,8 +58,8 @@ Kind = Build.FailureKind
 
 
 def run_next() -> Build | None:
-    """Claim and run the best eligible build; None when there is none."""
-    return _claim_and_run(None)
+    """Claim and run the best eligible build; None when there is none, or the worker is to stop."""
+    return None if flags.stopping.is_set() else _claim_and_run(None)
 
 
 def run_here(build: Build, *, arm: bool = False) -> Build:
@@ -62,30 +80,43 @@ def run_here(build: Build, *, arm: bool = False) -> Build:
 def _claim_and_run(build_id: int | None, *, arm: bool = False) -> Build | None:
     scribe = recorder()
     registry.ensure_current()
+    interrupts.install()
     worker = WorkerIdentity.current()
     build = scribe.call(lambda: services.claim(worker=worker, build_id=build_id, arm=arm))
     if build is None:
         return None
     assert build.claim_token is not None
-    session = BuildSession(build.pk, build.claim_token, registry.redactor())
+    timeout = None if build.timeout is None else build.timeout.total_seconds()
+    session = BuildSession(
+        build.pk, build.claim_token, registry.redactor(), timeout=timeout, retry=build_id is None
+    )
     logger.info("build #%s of %s started", build.pk, build.job_id)
     sessions.enter(session)
     scribe.open(session)
     try:
-        outcome = _execute(build, session, scribe)
-        _record(session, outcome, scribe)
+        outcome, passing = _execute(build, session, scribe)
+        status = _record(session, outcome, scribe)
     finally:
         scribe.close(session)
         sessions.leave(session)
-    logger.info("build #%s of %s ended: %s", build.pk, build.job_id, outcome.status)
+    logger.info("build #%s of %s ended: %s", build.pk, build.job_id, status or "not recorded")
+    if passing is not None:
+        raise passing
     return build
 
 
 # --- The call -------------------------------------------------------------------------------------
 
 
-def _execute(build: Build, session: BuildSession, scribe: Recorder) -> Outcome:
-    """Run the function and describe how it ended, whatever it does."""
+def _execute(
+    build: Build, session: BuildSession, scribe: Recorder
+) -> tuple[Outcome, BuildInterrupted | None]:
+    """Run the function and describe how it ended, whatever it does.
+
+    Returns beside it the interruption that was meant for the build around this one, whose function
+    called us.
+    """
+    passing = None
     config = build.payload.config
     inputs = {}
     if calling.needs_inputs(config):
@@ -99,17 +130,22 @@ def _execute(build: Build, session: BuildSession, scribe: Recorder) -> Outcome:
             args, kwargs = calling.arguments(config, inputs, session.redactor)
             value = calling.call(str(config.get("function")), args, kwargs)
             outcome = _success(build, value, session.redactor)
+            if session.interruption is not None and session.interruption.raised:
+                outcome = _interrupted(session.interruption, None)
         except BaseException as error:  # noqa: BLE001 - whatever a job raises is its outcome
-            outcome = _outcome_of(error, session.redactor)
+            outcome = _outcome_of(error, session)
+            if isinstance(error, BuildInterrupted) and error.build_id != session.build_id:
+                passing = error
         if os.getpid() != owner:
             # The job forked, and this is the child coming back out of its function: the build
             # is the parent's.
             os._exit(0 if outcome.status in Build.SUCCESS else 1)
+    session.timeout = None  # storing the outcome is not the job's time
     if session.progress.dropped:
         text = f"{session.progress.dropped} progress reports were dropped: too many different bars."
         session.logs.say(logging.WARNING, text)
     session.logs.say(outcome.log_level, outcome.log_line)
-    return outcome
+    return outcome, passing
 
 
 @contextmanager
@@ -143,19 +179,23 @@ def _retval_text(build: Build, value: object, redactor: Redactor) -> str:
     try:
         if name:
             info = context.author_api().build_info(build, retval=value)
-            text = str(import_object(str(name))(info))
+            text = calling.text(import_object(str(name)), info)
         else:
-            text = repr(value)
+            text = calling.text(repr, value)
+    except (KeyboardInterrupt, BuildInterrupted):
+        raise
     except BaseException as error:
-        if isinstance(error, KeyboardInterrupt):
-            raise
         maker = f"repr_function {name}" if name else "repr() of the return value"
         logging.getLogger("jobcontrol.runner").warning("%s failed", maker, exc_info=True)
         text = f"<{maker} failed: {type(error).__name__}>"
     return redactor.redact_start(text, MAX_RETVAL_TEXT)
 
 
-def _outcome_of(error: BaseException, redactor: Redactor) -> Outcome:
+def _outcome_of(error: BaseException, session: BuildSession) -> Outcome:
+    redactor = session.redactor
+    interruption = _interruption_behind(error, session)
+    if interruption is not None:
+        return _interrupted(interruption, tracebacks.capture(error, redactor))
     message = redactor.redact_start(_text(error), MAX_MESSAGE)
     name = clean_text(redactor.redact(_type_name(error)), 300)
     if isinstance(error, SkipBuild):
@@ -173,6 +213,38 @@ def _outcome_of(error: BaseException, redactor: Redactor) -> Outcome:
         traceback=tracebacks.capture(error, redactor),
         log_level=logging.ERROR,
         log_line=f"Build failed: {name}: {message}",
+    )
+
+
+def _interruption_behind(error: BaseException, session: BuildSession) -> Interruption | None:
+    """Return what stopped the build: meant for itself, or for one that it is nested in."""
+    if session.interruption is not None and session.interruption.raised:
+        return session.interruption
+    if isinstance(error, BuildInterrupted) and error.build_id is not None:
+        around = sessions.find(error.build_id)
+        return around.interruption if around else None
+    return None
+
+
+_INTERRUPTED = {
+    Cause.CANCEL: (Status.CANCELLED, "", "Cancelled"),
+    Cause.TIMEOUT: (Status.FAILED, Kind.TIMEOUT, "Timeout"),
+    Cause.SHUTDOWN: (Status.FAILED, Kind.SHUTDOWN, "WorkerStopped"),
+    Cause.LEASE_LOST: (Status.FAILED, Kind.WORKER_LOST, "WorkerLost"),
+}
+
+
+def _interrupted(interruption: Interruption, traceback: dict[str, Any] | None) -> Outcome:
+    """Describe a build that was stopped from outside, whatever its function made of that."""
+    status, kind, name = _INTERRUPTED[interruption.cause]
+    return Outcome(
+        status=status,
+        failure_kind=kind,
+        exception_type=name if status == Status.FAILED else "",
+        exception_message=interruption.text,
+        traceback=traceback,
+        log_level=logging.ERROR if status == Status.FAILED else logging.WARNING,
+        log_line=f"Build stopped: {interruption.text}",
     )
 
 
@@ -195,8 +267,10 @@ def _text(error: BaseException) -> str:
 # --- The record -----------------------------------------------------------------------------------
 
 
-def _record(session: BuildSession, outcome: Outcome, scribe: Recorder) -> None:
-    """Store the outcome; try until the lease is over, then give the build up.
+def _record(session: BuildSession, outcome: Outcome, scribe: Recorder) -> Build.Status | None:
+    """Store the outcome and return the state; None when the build is not ours any more.
+
+    Tries until the lease is over, then gives the build up.
 
     Giving up ends the process when it is a worker's: what keeps the database shut may be a lock
     that the job left behind in it.
@@ -206,17 +280,18 @@ def _record(session: BuildSession, outcome: Outcome, scribe: Recorder) -> None:
     with_records = True
     while True:
         try:
-            scribe.call(
+            status = scribe.call(
                 partial(
                     services.finish_build,
                     session=session,
                     outcome=outcome,
                     with_records=with_records,
+                    retry=session.retry,
                 )
             )
         except LeaseLost as error:
             logger.warning("%s; nothing is recorded", error)
-            return
+            return None
         except (OperationalError, InterfaceError) as error:
             logger.warning("the outcome of build #%s can't be stored: %s", session.build_id, error)
             if monotonic() > deadline:
@@ -234,4 +309,4 @@ def _record(session: BuildSession, outcome: Outcome, scribe: Recorder) -> None:
         else:
             if not with_records:
                 scribe.call(partial(scribe.write_marker, session))
-            return
+            return status

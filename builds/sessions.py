@@ -5,11 +5,31 @@ from __future__ import annotations
 import logging
 import uuid
 from dataclasses import dataclass, field
+from enum import StrEnum
+from time import monotonic
 
 from builds.logs import LogBuffer
 from builds.progress import MAX_NODES, ProgressBuffer
 from jobcontrol import globals as context_state
 from jobs.redaction import Redactor
+
+
+class Cause(StrEnum):
+    """Why a build is interrupted."""
+
+    CANCEL = "cancel"
+    TIMEOUT = "timeout"
+    SHUTDOWN = "shutdown"
+    LEASE_LOST = "lease_lost"
+
+
+@dataclass(eq=False)
+class Interruption:
+    """What a session is interrupted for; `raised` once its function has got the exception."""
+
+    cause: Cause
+    text: str
+    raised: bool = False
 
 
 @dataclass(eq=False)
@@ -23,8 +43,20 @@ class BuildSession:
     progress: ProgressBuffer = field(default_factory=ProgressBuffer)
     # The deletion whose cleanup this is, if it is no run of the build.
     deletion_id: int | None = None
-    # Set when the lease was taken by someone else: nothing is written any more.
-    lost: bool = False
+    # Seconds after which its function is interrupted.
+    timeout: float | None = None
+    # Whether a failure is tried again if the job says so: not what was run in place.
+    retry: bool = True
+    opened: float = field(default_factory=monotonic)
+    interruption: Interruption | None = None
+    # When it was found that someone else took the lease, as time.monotonic() counts: nothing is
+    # written any more.
+    lost_at: float | None = None
+
+    @property
+    def lost(self) -> bool:
+        """Whether the lease was taken by someone else."""
+        return self.lost_at is not None
 
     def __post_init__(self) -> None:
         """Make the log, and have it say when progress is dropped."""
@@ -36,7 +68,7 @@ class BuildSession:
         self.logs.say(logging.WARNING, text)
 
 
-_open: dict[int, BuildSession] = {}
+_open: dict[int, BuildSession] = {}  # the outermost first
 
 
 class _Process:
@@ -61,6 +93,11 @@ def leave(session: BuildSession) -> None:
 def find(build_id: int) -> BuildSession | None:
     """Return the session of a build that runs in this process."""
     return _open.get(build_id)
+
+
+def every() -> list[BuildSession]:
+    """Return the sessions of this process, the outermost first."""
+    return list(_open.values())
 
 
 def current() -> BuildSession | None:

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from threading import Event
 from time import monotonic
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
+from django.db.models import Q
 from django.db.models.functions import Now
 
-from builds import queue, services
+from builds import flags, queue, services
 from builds.models import Build, Deletion
+from builds.services import Outcome
 from builds.workers import WorkerIdentity
 from jobs import registry
+from jobs.policies import spoken
 
 logger = logging.getLogger(__name__)
 
@@ -28,64 +32,71 @@ TICK_SECONDS = 1.0
 LOST_AFTER = timedelta(seconds=2)
 MAX_BACKOFF_SECONDS = 30.0
 
+Kind = Build.FailureKind
+
 
 class Supervisor:
     """Reconciles until told to stop."""
 
-    def __init__(self, stop: Event, is_cluster_alive: Callable[[], bool]) -> None:
-        self._stop = stop
-        self._is_cluster_alive = is_cluster_alive
+    def __init__(self, wake: Callable[[int], None]) -> None:
+        """`wake` wakes so many of this cluster's own workers, without the broker."""
+        self._wake = wake
         self._identity = WorkerIdentity.current()
         self._last_beat = float("-inf")
+        self._wait = TICK_SECONDS
 
-    def run(self) -> None:
-        """Tick until `stop` is set or the cluster is gone; a failing database is waited for."""
-        wait = TICK_SECONDS
-        self._try_tick(wait)
-        while not self._stop.wait(wait) and self._is_cluster_alive():
-            wait = self._try_tick(wait)
-        self._say_goodbye()
+    def use(self, wake: Callable[[int], None]) -> None:
+        """Wake the workers of another cluster from now on."""
+        self._wake = wake
 
-    def _try_tick(self, wait: float) -> float:
-        """Tick; return how long to wait for the next one."""
+    def run(self, stop: Event, goes_on: Callable[[], bool]) -> None:
+        """Tick until `stop` is set or nothing goes on; a failing database is waited for."""
+        self.try_tick()
+        while not stop.wait(self._wait) and goes_on():
+            self.try_tick()
+
+    def try_tick(self) -> None:
+        """Tick; while the database fails, the next one is to come later and later."""
         try:
             self.tick()
         except (DatabaseError, InterfaceError) as error:
-            wait = min(wait * 2, MAX_BACKOFF_SECONDS)
-            logger.warning("the database does not answer (%s); next try in %gs", error, wait)
+            self._wait = min(self._wait * 2, MAX_BACKOFF_SECONDS)
+            logger.warning("the database does not answer (%s); next try in %gs", error, self._wait)
             connection.close()
-            return wait
-        return TICK_SECONDS
+        else:
+            self._wait = TICK_SECONDS
 
-    def _say_goodbye(self) -> None:
+    def say_goodbye(self) -> None:
+        """Take this cluster off the list of those that live."""
         try:
             services.end_cluster(worker=self._identity)
         except (DatabaseError, InterfaceError) as error:
             logger.warning("the database does not answer (%s) while the cluster stops", error)
 
     def tick(self) -> None:
-        """Do one round: follow the file, close lost builds, send lost wake-ups again."""
+        """Do one round: follow the file, end what can't end by itself, wake for what waits."""
         self.say_alive()
         registry.ensure_current()
         self.close_lost_builds()
         self.close_lost_deletions()
-        self.resend_wake_ups()
+        if not flags.stopping.is_set():
+            self.wake_for_what_waits()
 
     def say_alive(self) -> None:
-        """Tell the pages, once a heartbeat, that this cluster lives."""
+        """Tell the pages, once a heartbeat, that this cluster lives, and what troubles it."""
         if monotonic() - self._last_beat >= settings.HEARTBEAT_SECONDS:
-            services.beat_cluster(worker=self._identity, workers=settings.WORKERS)
+            trouble = "" if queue.broker_answers() else "the broker does not answer."
+            services.beat_cluster(worker=self._identity, workers=settings.WORKERS, trouble=trouble)
             self._last_beat = monotonic()
 
     def close_lost_builds(self) -> None:
-        """Close the builds whose lease is over, and those of this host whose process is gone."""
-        over = Build.objects.lease_over(settings.LEASE_SECONDS)
-        over_ids = set(over.values_list("pk", flat=True))
-        for build in Build.objects.running().only("pk", "worker", "claim_token", "heartbeat"):
+        """End the builds whose worker is gone or does not obey; those of this host are killed."""
+        running = Build.objects.running().annotate(now=Now())
+        for build in running.defer("exception_message"):
             worker = WorkerIdentity.parse(build.worker)
-            is_dead = worker is not None and worker.is_here and not worker.is_alive()
-            if build.pk in over_ids or is_dead:
-                self._close(build, worker, is_dead=is_dead)
+            ending = why_to_end(build, worker, build.now)  # type: ignore[attr-defined]
+            if ending is not None:
+                self._end(build, worker, ending)
 
     def close_lost_deletions(self) -> None:
         """Close the deletions whose worker is gone; their builds stay."""
@@ -96,29 +107,74 @@ class Supervisor:
             if services.close_lost_deletion(deletion=found, lease_seconds=lease):
                 logger.error("the deletion of build #%s was lost", found.build_number)
 
-    def resend_wake_ups(self) -> None:
-        """Wake workers for builds that wait while no message does.
+    def wake_for_what_waits(self) -> None:
+        """Wake this cluster's workers for builds whose own wake-up did not come.
 
-        Only when the broker holds none: behind a long backlog nothing piles up.
+        Past the broker, which may have lost it; while they are busy, nothing piles up.
         """
-        waiting = (
-            Build.objects.eligible()
-            .filter(created__lt=Now() - LOST_AFTER)
-            .values_list("pk", flat=True)[: settings.WORKERS]
-        )
-        count = len(waiting) or Deletion.objects.filter(state=Deletion.State.WAITING)[:1].count()
-        if count and queue.waiting_wake_ups() == 0:
-            queue.wake(times=count)
+        due = Q(created__lt=Now() - LOST_AFTER) | Q(not_before__isnull=False)
+        waiting = Build.objects.eligible().filter(due).values("pk")[: settings.WORKERS].count()
+        count = waiting or Deletion.objects.filter(state=Deletion.State.WAITING)[:1].count()
+        if count:
+            self._wake(count)
 
-    def _close(self, build: Build, worker: WorkerIdentity | None, *, is_dead: bool) -> None:
-        if worker is not None and worker.is_here and not is_dead:
-            # Stop it before the record says that it has stopped. It can't be told apart from a
-            # process that hangs, and must not go on once someone may build the job again.
-            worker.kill()
-        lease = None if is_dead else settings.LEASE_SECONDS
-        if services.close_lost_build(build=build, lease_seconds=lease):
-            logger.error(
-                "build #%s failed: its worker (%s) was lost",
-                build.pk,
-                worker.label if worker else build.worker,
-            )
+    def _end(self, build: Build, worker: WorkerIdentity | None, ending: Ending) -> None:
+        # Stop it before the record says that it has stopped: it must not go on once someone may
+        # build the job again. Whose lease is over is closed even if it can't be killed from here.
+        is_gone = ending.is_gone or (worker is not None and worker.is_here and worker.kill())
+        if not (is_gone or ending.by_lease):
+            return
+        lease = settings.LEASE_SECONDS if ending.by_lease else None
+        if services.close_build(build=build, outcome=ending.outcome, lease_seconds=lease):
+            logger.error("build #%s ended: %s", build.pk, ending.outcome.exception_message)
+
+
+# --- Why a running build is ended -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a running build is ended by someone else than its worker.
+
+    `is_gone`: its process does not exist any more; `by_lease`: nothing else is known of it.
+    """
+
+    outcome: Outcome
+    is_gone: bool = False
+    by_lease: bool = False
+
+
+def why_to_end(build: Build, worker: WorkerIdentity | None, now: datetime) -> Ending | None:
+    """Say why a running build has to be ended, None if it may run; `now` is database time."""
+    label = worker.label if worker else build.worker
+    grace = timedelta(seconds=settings.GRACE_SECONDS)
+    is_here = worker is not None and worker.is_here
+    if worker is not None and is_here and not worker.is_alive():
+        return Ending(_lost(build, label), is_gone=True)
+    if is_here and build.cancel_requested and build.cancel_requested + grace < now:
+        return Ending(_failed("", "", f"its worker ({label}) was killed: it did not stop."))
+    limit = build.timeout
+    if is_here and limit and build.start_time and build.start_time + limit + grace < now:
+        text = f"it ran for more than {spoken(limit.total_seconds())}, and its worker ({label})"
+        return Ending(_failed(Kind.TIMEOUT, "Timeout", f"{text} was killed: it did not stop."))
+    lease = timedelta(seconds=settings.LEASE_SECONDS)
+    if build.heartbeat is None or build.heartbeat + lease < now:
+        return Ending(_lost(build, label), by_lease=True)
+    return None
+
+
+def _lost(build: Build, label: str) -> Outcome:
+    seen = f"{build.heartbeat:%Y-%m-%d %H:%M:%S} UTC" if build.heartbeat else "never"
+    if flags.stopping.is_set():
+        return _failed(Kind.SHUTDOWN, "WorkerStopped", f"its worker ({label}) was stopped.")
+    text = f"the worker ({label}) was lost; last seen {seen}."
+    return _failed(Kind.WORKER_LOST, "WorkerLost", text)
+
+
+def _failed(kind: str, name: str, text: str) -> Outcome:
+    return Outcome(
+        status=Build.Status.FAILED,
+        failure_kind=kind,
+        exception_type=name,
+        exception_message=text,
+    )

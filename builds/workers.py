@@ -80,6 +80,12 @@ class WorkerIdentity:
         return not self.is_alive()
 
 
+def kill_children() -> None:
+    """Kill all that this process started, and what that started in turn."""
+    for child in psutil.Process().children(recursive=True):
+        _kill(child)
+
+
 def _kill(process: psutil.Process) -> None:
     try:
         process.kill()

@@ -57,6 +57,18 @@ class CleanupFailed(JobControlException):
     """The cleanup function of a build raised; the build was kept."""
 
 
+class BuildInterrupted(BaseException):
+    """Raised inside a running job's function when its build is cancelled, timed out or stopped.
+
+    Not an Exception, so that a job's own `except Exception` lets it pass: `finally` blocks run, and
+    the build ends. Catch it only to tidy up, and raise it again.
+    """
+
+    def __init__(self, text: str = "", build_id: int | None = None) -> None:
+        self.build_id = build_id
+        super().__init__(text)
+
+
 class LeaseLost(JobControlException):
     """The build was taken from this process; nothing that it does is recorded any more."""
 

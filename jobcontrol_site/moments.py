@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import logging
-import re
 from datetime import datetime, timedelta
 
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
-_AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw]?)", re.IGNORECASE)
+from jobs.policies import parse_duration
+
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -20,13 +19,13 @@ def age(text: str) -> timedelta:
 
     Raises argparse.ArgumentTypeError for anything else.
     """
-    match = _AGE.fullmatch(text.strip())
-    if not match:
+    seconds = parse_duration(text)
+    if seconds is None:
         raise argparse.ArgumentTypeError(
             f"{text!r} is no age: use for example 15d, 2w, 1h, 30m or a number of seconds"
         )
     try:
-        return timedelta(seconds=float(match[1]) * _UNITS[match[2].lower() or "s"])
+        return timedelta(seconds=seconds)
     except OverflowError:
         raise argparse.ArgumentTypeError(f"{text!r} is too long ago") from None
 

@@ -298,6 +298,17 @@ _worker = JOBCONTROL_SITE.worker
 WORKERS = _whole("WORKERS", _worker.processes or 2)
 HEARTBEAT_SECONDS = _number("HEARTBEAT_SECONDS", _worker.heartbeat or 5.0)
 LEASE_SECONDS = _number("LEASE_SECONDS", _worker.lease or 60.0)
+# From asking a build to end (a cancel, a timeout, a shutdown) to killing its worker.
+GRACE_SECONDS = _number("GRACE_SECONDS", _worker.grace or 10.0)
+# For which a worker that is stopped lets its builds go on.
+SHUTDOWN_SECONDS = _number("SHUTDOWN_SECONDS", _worker.shutdown or 30.0)
+# How long a build may run whose job names no `timeout`; None: for ever.
+TIMEOUT_SECONDS = _worker.timeout
+if GRACE_SECONDS < 0 or SHUTDOWN_SECONDS < 0:
+    raise ImproperlyConfigured(
+        "GRACE_SECONDS and SHUTDOWN_SECONDS must be 0 or more, not "
+        f"{GRACE_SECONDS:g} and {SHUTDOWN_SECONDS:g}."
+    )
 if WORKERS < 1 or HEARTBEAT_SECONDS <= 0 or LEASE_SECONDS < 2 * HEARTBEAT_SECONDS:
     raise ImproperlyConfigured(
         "WORKERS must be 1 or more, HEARTBEAT_SECONDS above 0 and LEASE_SECONDS at least twice "
@@ -342,6 +353,7 @@ if REDIS_URL:
     # A server that hangs must not hang a page: the build stays QUEUED and is woken for later.
     _joint = "&" if "?" in REDIS_URL else "?"
     Q_CLUSTER["redis"] = f"{REDIS_URL}{_joint}socket_connect_timeout=3&socket_timeout=10"
+    Q_CLUSTER["broker_class"] = "builds.queue.RedisBroker"
 else:
     Q_CLUSTER["orm"] = "default"
     Q_CLUSTER["broker_class"] = "builds.queue.DatabaseBroker"

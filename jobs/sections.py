@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.parsing import Document
+from jobs.policies import duration
 from jobs.problems import Finding, Problem, describe, nearest, quoted
 from jobs.redaction import Redactor, url_passwords
 from jobs.tags import references_in
@@ -25,6 +26,9 @@ class WorkerSection:
     processes: int | None = None
     heartbeat: float | None = None
     lease: float | None = None
+    grace: float | None = None
+    shutdown: float | None = None
+    timeout: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +112,10 @@ def _count(value: object) -> int:
 
 
 def _seconds(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _need("a number of seconds", value)
-    if not 0 < value < 10**9:
-        raise _Wrong("must be a number of seconds above 0")
-    return float(value)
+    try:
+        return duration(value)
+    except ValueError as error:
+        raise _Wrong(str(error)) from None
 
 
 _Checks = Mapping[str, Callable[[object], Any]]
@@ -124,7 +127,14 @@ _WEBAPP: _Checks = {
     "ALLOWED_HOSTS": _hosts,
     "TIME_ZONE": _time_zone,
 }
-_WORKER: _Checks = {"processes": _count, "heartbeat": _seconds, "lease": _seconds}
+_WORKER: _Checks = {
+    "processes": _count,
+    "heartbeat": _seconds,
+    "lease": _seconds,
+    "grace": _seconds,
+    "shutdown": _seconds,
+    "timeout": _seconds,
+}
 _CELERY: _Checks = {"BROKER_URL": _string}
 
 
@@ -204,7 +214,7 @@ class SectionReader:
         if heartbeat is not None and lease is not None and lease < 2 * heartbeat:
             message = "must be at least twice the heartbeat, or living workers count as dead"
             self._find("lease", message, "worker", "lease")
-            return WorkerSection(processes=found.get("processes"))
+            del found["heartbeat"], found["lease"]
         return WorkerSection(**found)
 
     def _storage(self) -> str | None:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import BaseModel, BeforeValidator, ConfigDict, SkipValidation, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from jobs.policies import RetryPolicy, duration
 from jobs.problems import describe, quoted
 from jobs.tags import BLOCK_KEYS, retvals_in
 
@@ -130,6 +131,20 @@ def _priority(value: object) -> int:
     return value
 
 
+def _timeout(value: object) -> float:
+    try:
+        return duration(value)
+    except ValueError as error:
+        raise _wrong("duration", str(error)) from None
+
+
+def _retries(value: object) -> RetryPolicy:
+    try:
+        return RetryPolicy.read(value)
+    except ValueError as error:
+        raise _wrong("retries", "; ".join(str(error).splitlines())) from None
+
+
 def _build_id(value: object) -> int:
     if type(value) is not int:
         raise _wrong_type("the number of a build", value)
@@ -171,11 +186,14 @@ class JobSpec(BaseModel):
     repr_function: _Function | None = None
     pinned_builds: _Pins = {}
     priority: Annotated[int, BeforeValidator(_priority)] = 0
+    timeout: Annotated[float | None, BeforeValidator(_timeout)] = None
+    retries: Annotated[RetryPolicy | None, BeforeValidator(_retries)] = None
     config: Annotated[dict[str, Any], SkipValidation] = {}
 
 
 def build_spec(block: Mapping[Any, Any]) -> tuple[JobSpec | None, list[SpecProblem]]:
     """Return the spec of a job's block, or None and everything that is wrong with it."""
+    block = _with_plain_on(block)
     data = {key: block[key] for key in block if key in BLOCK_KEYS and block[key] is not None}
     problems = _merge_aliases(data)
     if isinstance(data.get("pinned_builds"), dict):
@@ -195,6 +213,15 @@ def build_spec(block: Mapping[Any, Any]) -> tuple[JobSpec | None, list[SpecProbl
     if problems:
         return None, problems
     return _with_implied(spec, block), []
+
+
+def _with_plain_on(block: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """Return the block with `on` in its `retries`, where YAML reads the bare word as true."""
+    retries = block.get("retries")
+    if not (isinstance(retries, dict) and True in retries):
+        return block
+    named = {"on" if key is True else key: value for key, value in retries.items()}
+    return {**block, "retries": named}
 
 
 def _with_implied(spec: JobSpec, block: Mapping[Any, Any]) -> JobSpec:

@@ -25,7 +25,10 @@ __all__ = ["BLOCK_KEYS", "Retval", "Secret", "Text", "decode", "encode", "resolv
 
 BLOCK_KEYS = frozenset(
     ("id", "title", "notes", "function", "args", "kwargs", "dependencies", "tags", "protect")
-).union(("protected", "cleanup", "cleanup_function", "repr_function", "pinned_builds", "priority"))
+).union(
+    ("protected", "cleanup", "cleanup_function", "repr_function", "pinned_builds", "priority"),
+    ("timeout", "retries"),
+)
 """The keys of a job that mean something here; all others are the job's own."""
 
 JSON = Any

@@ -1,9 +1,11 @@
 """Every change of a build's state: the admin, the API, commands, schedules and workers come here.
 
-`requests` asks for builds, `leases` runs them, `observations` stores what they report,
-`deletions` removes them, `clusters` knows who works, `tokens` who may come in by the API.
+`requests` asks for builds, `leases` runs them, `cancels` stops them, `retries` tries them again,
+`observations` stores what they report, `deletions` removes them, `clusters` knows who works,
+`tokens` who may come in by the API.
 """
 
+from builds.services.cancels import cancel_build, cancel_builds
 from builds.services.clusters import beat_cluster, end_cluster, live_clusters
 from builds.services.deletions import (
     beat_deletion,
@@ -19,7 +21,15 @@ from builds.services.deletions import (
     unfinished_users,
     why_in_use,
 )
-from builds.services.leases import Outcome, beat, claim, close_lost_build, finish_build
+from builds.services.leases import (
+    Outcome,
+    beat,
+    claim,
+    close_build,
+    finish_build,
+    look,
+    note_hang,
+)
 from builds.services.observations import store_observations, store_progress
 from builds.services.requests import (
     Request,
@@ -39,11 +49,13 @@ __all__ = [
     "beat_cluster",
     "beat_deletion",
     "begin_deletion",
+    "cancel_build",
+    "cancel_builds",
     "claim",
     "claim_deletion",
     "cleanup_function",
     "cleanup_functions",
-    "close_lost_build",
+    "close_build",
     "close_lost_deletion",
     "create_build",
     "end_cluster",
@@ -52,6 +64,8 @@ __all__ = [
     "issue_token",
     "latest_successful_builds",
     "live_clusters",
+    "look",
+    "note_hang",
     "queue_build",
     "refuse_if_in_use",
     "refuse_unarmed",

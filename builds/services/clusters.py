@@ -15,14 +15,15 @@ LEAST_SECONDS = 15.0
 KEPT_SECONDS = 24 * 3600.0
 
 
-def beat_cluster(*, worker: WorkerIdentity, workers: int) -> None:
-    """Record that the main process of a cluster lives."""
+def beat_cluster(*, worker: WorkerIdentity, workers: int, trouble: str = "") -> None:
+    """Record that the main process of a cluster lives, and what keeps it from working well."""
     Cluster.objects.update_or_create(
         identity=str(worker),
-        defaults={"last_seen": Now(), "workers": workers},
+        defaults={"last_seen": Now(), "workers": workers, "trouble": trouble},
         create_defaults={
             "last_seen": Now(),
             "workers": workers,
+            "trouble": trouble,
             "host": worker.host,
             "pid": worker.pid,
         },

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import logging
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 from django.db.models import F, Subquery
 from django.db.models.functions import Now
-from django.utils import timezone
 
-from builds.models import Build, BuildPayload, LogMessage
-from builds.services import observations
+from builds.models import Build, BuildPayload
+from builds.services import cancels, observations, retries
 from builds.workers import WorkerIdentity
 from jobcontrol.exceptions import LeaseLost
 
@@ -78,72 +77,111 @@ def beat(*, build_id: int, token: uuid.UUID) -> bool:
     return bool(held.update(heartbeat=Now()))
 
 
-def finish_build(*, session: BuildSession, outcome: Outcome, with_records: bool = True) -> None:
+@dataclass(frozen=True)
+class Seen:
+    """What the database says of a build that this process runs."""
+
+    held: bool
+    cancelled: bool = False
+
+
+def look(*, build_id: int, token: uuid.UUID) -> Seen:
+    """Return whether the token still holds the build, and whether it is to be cancelled."""
+    held = Build.objects.running().filter(pk=build_id, claim_token=token)
+    asked = held.values_list("cancel_requested", flat=True)
+    return next((Seen(held=True, cancelled=when is not None) for when in asked), Seen(held=False))
+
+
+def note_hang(session: BuildSession, *, traceback: dict[str, Any]) -> None:
+    """Keep where a build is whose time is over, in case that it has to be killed."""
+    held = Build.objects.running().filter(pk=session.build_id, claim_token=session.token)
+    BuildPayload.objects.filter(build__in=held).update(traceback=traceback)
+
+
+def finish_build(
+    *, session: BuildSession, outcome: Outcome, with_records: bool = True, retry: bool = True
+) -> Status:
     """Store the outcome, and the records still in memory, if the session still holds the build.
 
-    Raises LeaseLost when it does not.
+    Returns the state: CANCELLED, whatever the outcome, when that was asked for before. With
+    `retry` a failed build is asked for again if its job's `retries` say so. Raises LeaseLost when
+    the session does not hold the build.
     """
     entries = session.logs.take(len(session.logs)) if with_records else []
     nodes = session.progress.take() if with_records else []
     try:
         with transaction.atomic():
-            _close(session.build_id, session.token, outcome)
+            status = _close(session.build_id, session.token, outcome)
             observations.store_observations(session=session, entries=entries, nodes=nodes)
+            _say_what_follows(session.build_id, status, outcome, retry=retry)
     except Exception:
         session.logs.give_back(entries)
         session.progress.give_back(nodes)
         raise
+    return status
 
 
-def close_lost_build(*, build: Build, lease_seconds: float | None) -> bool:
-    """Mark a RUNNING build whose worker is gone as FAILED (worker_lost); return whether it was.
+def close_build(*, build: Build, outcome: Outcome, lease_seconds: float | None) -> bool:
+    """End a RUNNING build in the place of its worker, which can't any more; return whether it did.
 
-    With `lease_seconds` only if its lease is still over; None says that its process, on this
-    host, was seen dead.
+    With `lease_seconds` only if its lease is still over; None says that its process, on this host,
+    is gone.
     """
-    worker = WorkerIdentity.parse(build.worker)
-    seen = f"{build.heartbeat:%Y-%m-%d %H:%M:%S} UTC" if build.heartbeat else "never"
-    message = f"the worker ({worker.label if worker else build.worker}) was lost; last seen {seen}."
-    outcome = Outcome(
-        status=Status.FAILED,
-        failure_kind=Build.FailureKind.WORKER_LOST,
-        exception_type="WorkerLost",
-        exception_message=message,
-    )
     held = Build.objects.all() if lease_seconds is None else Build.objects.lease_over(lease_seconds)
     try:
         with transaction.atomic():
             # Locks the row, so that a heartbeat can't come between this look and the close.
             if not held.select_for_update().filter(pk=build.pk).exists():
                 return False
-            _close(build.pk, build.claim_token, outcome)
-            LogMessage.objects.create(
-                build=build,
-                created=timezone.now(),
+            status = _close(build.pk, build.claim_token, outcome)
+            observations.say(
+                build_id=build.pk,
                 level=logging.ERROR,
-                logger="jobcontrol",
-                message=f"Build failed: {message}",
+                message=f"Build failed: {outcome.exception_message}",
             )
+            _say_what_follows(build.pk, status, outcome, retry=True)
     except LeaseLost:
         return False
     return True
 
 
-def _close(build_id: int, token: uuid.UUID | None, outcome: Outcome) -> None:
-    """Write a final state; only the holder of the token may, and only once."""
+def _close(build_id: int, token: uuid.UUID | None, outcome: Outcome) -> Status:
+    """Write a final state; only the holder of the token may, and only once.
+
+    What was to be cancelled is CANCELLED, even if it ended well in the meantime.
+    """
     held = Build.objects.running().filter(pk=build_id, claim_token=token)
-    closed = held.update(
+    closed = held.filter(cancel_requested=None).update(
         status=outcome.status,
         end_time=Now(),
         failure_kind=outcome.failure_kind,
         exception_type=outcome.exception_type,
         exception_message=outcome.exception_message,
     )
-    if not closed:
+    if closed:
+        _store_values(build_id, outcome)
+        return outcome.status
+    if not held.update(status=Status.CANCELLED, end_time=Now()):
         raise LeaseLost(f"build #{build_id} was taken from this process")
-    BuildPayload.objects.filter(build_id=build_id).update(
-        retval=outcome.retval,
-        retval_text=outcome.retval_text,
-        retval_json=outcome.retval_json,
-        traceback=outcome.traceback,
-    )
+    _store_values(build_id, replace(outcome, retval=None, retval_text="", retval_json=""))
+    return Status.CANCELLED
+
+
+def _store_values(build_id: int, outcome: Outcome) -> None:
+    values: dict[str, Any] = {
+        "retval": outcome.retval,
+        "retval_text": outcome.retval_text,
+        "retval_json": outcome.retval_json,
+    }
+    # One that was kept while it hung stays, unless the build told its own.
+    if outcome.traceback is not None:
+        values["traceback"] = outcome.traceback
+    BuildPayload.objects.filter(build_id=build_id).update(**values)
+
+
+def _say_what_follows(build_id: int, status: Status, outcome: Outcome, *, retry: bool) -> None:
+    """Say in the log that the build was cancelled, or by which build it is tried again."""
+    if status == Status.CANCELLED:
+        cancels.say_cancelled(build_id=build_id)
+    elif status == Status.FAILED and retry:
+        retries.retry_build(build_id=build_id, kind=outcome.failure_kind)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.utils import timezone
 
 from builds import bulk, logs, progress
-from builds.models import BuildProgress
+from builds.models import BuildProgress, LogMessage
 
 if TYPE_CHECKING:
     from builds.sessions import BuildSession
@@ -23,6 +23,17 @@ def store_observations(
     )
     if nodes:
         store_progress(build_id=session.build_id, rows=_progress_rows(session, nodes))
+
+
+def say(*, build_id: int, level: int, message: str) -> None:
+    """Write a line of our own into a build's log, past any worker."""
+    LogMessage.objects.create(
+        build_id=build_id,
+        created=timezone.now(),
+        level=level,
+        logger="jobcontrol",
+        message=message,
+    )
 
 
 def store_progress(*, build_id: int, rows: list[dict[str, Any]]) -> None:

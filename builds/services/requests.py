@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Max
 
@@ -20,6 +22,7 @@ from jobcontrol.exceptions import (
 )
 from jobs import registry, signatures, tags
 from jobs.models import ConfigRevision, Job, JobDependency
+from jobs.policies import duration
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -143,6 +146,7 @@ def _create(request: Request) -> Build:
             trigger=request.trigger,
             requested_by=request.requested_by,
             priority=job.priority,
+            timeout=_timeout(config),
             config_revision_id=ConfigRevision.objects.values_list("pk", flat=True).first(),
         )
         _use_nonce(request.nonce, build)
@@ -154,6 +158,12 @@ def _create(request: Request) -> Build:
             for job_id, number in inputs.items()
         )
     return build
+
+
+def _timeout(config: Mapping[str, Any]) -> timedelta | None:
+    given = config.get("timeout")
+    seconds = settings.TIMEOUT_SECONDS if given is None else duration(given)
+    return None if seconds is None else timedelta(seconds=seconds)
 
 
 def _use_nonce(nonce: str, build: Build) -> None:

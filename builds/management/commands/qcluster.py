@@ -5,23 +5,27 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sys
 from argparse import ArgumentParser
 from threading import Event
+from time import monotonic, sleep
 from types import FrameType
 from typing import Any
 
-import psutil
 from django.conf import settings
-from django.db import connections
+from django.db import OperationalError, connection, connections
 
-from builds.cluster import QuietCluster
+from builds import flags, workers
+from builds.cluster import HealingCluster
 from builds.models import Build
-from builds.supervisor import Supervisor
+from builds.supervisor import MAX_BACKOFF_SECONDS, Supervisor
 from jobcontrol_site.commands import Command as BaseCommand
 from jobs import registry
 
 logger = logging.getLogger(__name__)
+
+STOP_TICK_SECONDS = 0.5
+# Between two starts of a sentinel that dies again and again.
+RESTART_SECONDS = 2.0
 
 
 class Command(BaseCommand):
@@ -33,27 +37,85 @@ class Command(BaseCommand):
         """Take no argument of django-q2's: the queue is one."""
 
     def run(self, **_options: Any) -> None:
-        """Run until SIGTERM or SIGINT, then let running builds end; a second signal ends at once.
+        """Run until SIGTERM or SIGINT, then stop in bounded time; a second signal ends at once.
 
         Builds that were cut off are closed as worker_lost by the next supervisor that looks.
         """
+        stop = Event()
+        _on_signals(stop)
+        if not _wait_for_database(stop):
+            return
         registry.ensure_current(recheck_problems=True)
         # Says in one line that there are no tables; the pusher would say it for ever.
         Build.objects.exists()
-        # The sentinel and its workers must not inherit a connection.
-        connections.close_all()
-        stop = Event()
-        cluster = QuietCluster()
-        _on_signals(stop)
-        cluster.start()
+        cluster = _start_cluster()
         logger.info("%s workers are ready (stop with Ctrl-C)", settings.WORKERS)
-        sentinel = cluster.sentinel
-        assert sentinel is not None
-        Supervisor(stop, sentinel.is_alive).run()
-        if not stop.is_set():
-            sys.exit("jobcontrol: the cluster ended by itself; see the lines above.")
-        logger.info("stopping: running builds are let end (a second signal ends them)")
-        cluster.stop()
+        supervisor = Supervisor(cluster.wake_ups.wake)
+        while True:
+            supervisor.run(stop, cluster.is_alive)
+            if stop.is_set():
+                break
+            logger.error("the sentinel died; starting another one, and workers with it")
+            stop.wait(RESTART_SECONDS)
+            cluster = _start_cluster()
+            supervisor.use(cluster.wake_ups.wake)
+        _stop(cluster, supervisor)
+
+
+def _start_cluster() -> HealingCluster:
+    # The sentinel and its workers must not inherit a connection.
+    connections.close_all()
+    cluster = HealingCluster()
+    cluster.start()
+    return cluster
+
+
+def _wait_for_database(stop: Event) -> bool:
+    """Wait until a database server answers; return whether it did before `stop` was set.
+
+    Raises OperationalError for an SQLite file that can't be opened: that will not mend itself.
+    """
+    wait = 1.0
+    while not stop.is_set():
+        try:
+            connection.ensure_connection()
+        except OperationalError as error:
+            if connection.vendor == "sqlite":
+                raise
+            text = " ".join(str(error).split())
+            logger.warning("waiting for the database (%s); next try in %gs", text, wait)
+            stop.wait(wait)
+            wait = min(wait * 2, MAX_BACKOFF_SECONDS)
+        else:
+            return True
+    return False
+
+
+def _stop(cluster: HealingCluster, supervisor: Supervisor) -> None:
+    """Let running builds end, then interrupt them, then kill; each for a bounded time."""
+    logger.info(
+        "stopping: running builds may end for %gs (a second signal ends them at once)",
+        settings.SHUTDOWN_SECONDS,
+    )
+    flags.stopping.set()
+    cluster.ask_to_stop()
+    if not _ended(cluster, supervisor, settings.SHUTDOWN_SECONDS):
+        logger.warning("interrupting the builds that still run")
+        flags.interrupting.set()
+        if not _ended(cluster, supervisor, settings.GRACE_SECONDS):
+            logger.error("killing the workers that still run")
+    workers.kill_children()
+    supervisor.try_tick()  # closes what was killed
+    supervisor.say_goodbye()
+
+
+def _ended(cluster: HealingCluster, supervisor: Supervisor, seconds: float) -> bool:
+    """Go on supervising for so long at most; return whether all workers ended before."""
+    deadline = monotonic() + seconds
+    while cluster.is_alive() and monotonic() < deadline:
+        supervisor.try_tick()
+        sleep(STOP_TICK_SECONDS)
+    return not cluster.is_alive()
 
 
 def _on_signals(stop: Event) -> None:
@@ -67,9 +129,5 @@ def _on_signals(stop: Event) -> None:
 
 
 def _end_at_once() -> None:
-    for child in psutil.Process().children(recursive=True):
-        try:
-            child.kill()
-        except psutil.NoSuchProcess:
-            continue
+    workers.kill_children()
     os._exit(1)

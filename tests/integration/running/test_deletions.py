@@ -2,7 +2,6 @@
 
 import uuid
 from datetime import timedelta
-from threading import Event
 
 import pytest
 from django.db.models.functions import Now
@@ -233,7 +232,7 @@ def test_only_the_holder_of_the_token_beats_and_finishes(wakes):
 
 
 def close_lost():
-    Supervisor(Event(), lambda: True).close_lost_deletions()
+    Supervisor(lambda _: None).close_lost_deletions()
 
 
 def test_the_supervisor_closes_deletions_whose_lease_is_over(wakes, settings):
@@ -271,9 +270,9 @@ def test_the_supervisor_leaves_living_workers_alone(wakes):
     assert Deletion.objects.get().state == "RUNNING"
 
 
-def test_a_lost_wake_up_for_a_deletion_is_sent_again(wakes, monkeypatch):
+def test_a_lost_wake_up_for_a_deletion_is_sent_again(wakes):
     services.request_deletion(build=build("plain"))
     wakes.clear()
-    monkeypatch.setattr(queue, "waiting_wake_ups", lambda: 0)
-    Supervisor(Event(), lambda: True).resend_wake_ups()
-    assert wakes == [1]
+    woken: list[int] = []
+    Supervisor(woken.append).wake_for_what_waits()
+    assert woken == [1]

@@ -208,7 +208,7 @@ def family():
 
 
 def tick() -> None:
-    Supervisor(Event(), lambda: True).tick()
+    Supervisor(lambda _: None).tick()
 
 
 def test_a_hanging_worker_of_this_host_is_killed_with_its_children_before_the_record_says_so(
@@ -219,14 +219,14 @@ def test_a_hanging_worker_of_this_host_is_killed_with_its_children_before_the_re
     tick()
     assert worker.is_alive(), "its lease is not over"
     age(made)
-    close = services.close_lost_build
+    close = services.close_build
     alive_at_close = []
 
     def look(**options):
         alive_at_close.append(worker.is_alive())
         return close(**options)
 
-    monkeypatch.setattr(services, "close_lost_build", look)
+    monkeypatch.setattr(services, "close_build", look)
     tick()
     assert alive_at_close == [False]
     made.refresh_from_db()
@@ -256,7 +256,8 @@ def test_workers_elsewhere_are_judged_by_their_lease_alone():
 
 def test_a_build_whose_heartbeat_came_after_all_is_not_closed():
     made = claimed(ELSEWHERE)
-    Supervisor(Event(), lambda: True)._close(made, WorkerIdentity.parse(ELSEWHERE), is_dead=False)
+    lost = services.Outcome(status=Build.Status.FAILED, failure_kind="worker_lost")
+    assert not services.close_build(build=made, outcome=lost, lease_seconds=60)
     assert Build.objects.get(pk=made.pk).status == "RUNNING"
 
 
@@ -265,7 +266,8 @@ def test_two_supervisors_close_a_lost_build_once():
     age(made)
     stale = Build.objects.get(pk=made.pk)
     tick()
-    assert not services.close_lost_build(build=stale, lease_seconds=60)
+    lost = services.Outcome(status=Build.Status.FAILED, failure_kind="worker_lost")
+    assert not services.close_build(build=stale, outcome=lost, lease_seconds=60)
     tick()
     assert [line for line in messages(made) if "was lost" in line] == messages(made)
     assert len(messages(made)) == 1
@@ -288,9 +290,9 @@ def test_the_loop_outlives_a_database_that_fails_and_ends_when_told(monkeypatch)
             stop.set()
         raise OperationalError("gone")
 
-    loop = Supervisor(stop, lambda: True)
+    loop = Supervisor(lambda _: None)
     monkeypatch.setattr(loop, "tick", fail)
-    loop.run()
+    loop.run(stop, lambda: True)
     assert len(ticks) == 3
 
 
@@ -298,10 +300,10 @@ def test_the_loop_outlives_a_database_that_fails_and_ends_when_told(monkeypatch)
 @pytest.mark.timeout(30)
 def test_the_loop_ends_with_its_cluster(monkeypatch):
     alive = iter([True, True, False])
-    loop = Supervisor(Event(), lambda: next(alive))
+    loop = Supervisor(lambda _: None)
     ticks = []
     monkeypatch.setattr(loop, "tick", lambda: ticks.append(1))
-    loop.run()
+    loop.run(Event(), lambda: next(alive))
     assert len(ticks) == 3, "one at once, then one a round"
 
 

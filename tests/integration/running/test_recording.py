@@ -94,7 +94,7 @@ def test_a_final_state_never_changes():
     outcome = services.Outcome(status=Build.Status.FAILED)
     with pytest.raises(LeaseLost):
         services.leases._close(build.pk, build.claim_token, outcome)
-    assert not services.close_lost_build(build=build, lease_seconds=None)
+    assert not services.close_build(build=build, outcome=LOST, lease_seconds=None)
     assert not services.beat(build_id=build.pk, token=build.claim_token)
     build.refresh_from_db()
     assert build.status == "SUCCESSFUL"
@@ -109,11 +109,10 @@ def running_build(worker: str) -> Build:
 
 
 def tick():
-    from threading import Event
-
-    supervisor.Supervisor(Event(), lambda: True).tick()
+    supervisor.Supervisor(lambda _: None).tick()
 
 
+LOST = services.Outcome(status=Build.Status.FAILED, failure_kind="worker_lost")
 ELSEWHERE = "other-host:0123456789ab:4321:99"
 
 
@@ -147,7 +146,7 @@ def test_a_dead_process_of_this_host_is_noticed_before_its_lease_is_over():
 
 def test_a_heartbeat_between_look_and_close_keeps_the_build(settings):
     build = running_build(ELSEWHERE)
-    assert not services.close_lost_build(build=build, lease_seconds=settings.LEASE_SECONDS)
+    assert not services.close_build(build=build, outcome=LOST, lease_seconds=settings.LEASE_SECONDS)
     build.refresh_from_db()
     assert build.status == "RUNNING"
 
@@ -170,27 +169,6 @@ def test_a_full_buffer_drops_with_a_marker(monkeypatch):
     assert taken[-1].message.startswith("15 log records were dropped")
     assert taken[-1].level == logging.WARNING
     assert buffer.take(100) == []
-
-
-def test_wake_ups_are_sent_again_only_when_none_waits(monkeypatch):
-    from datetime import timedelta
-
-    from django.db.models.functions import Now
-    from django_q.models import OrmQ
-
-    use_config("jobs:\n  - id: job\n    function: tests.support.odd_jobs:value\n")
-    job = Job.objects.get(pk="job")
-    for _ in range(5):
-        services.request_build(job=job, trigger="python")
-    OrmQ.objects.all().delete()
-    tick()
-    assert OrmQ.objects.count() == 0, "each build's own wake-up may still be on its way"
-    Build.objects.update(created=Now() - timedelta(seconds=10))
-    tick()
-    sent = OrmQ.objects.count()
-    assert 1 <= sent <= 5
-    tick()
-    assert OrmQ.objects.count() == sent, "nothing piles up"
 
 
 def test_the_recorder_can_be_stopped_and_used_again():

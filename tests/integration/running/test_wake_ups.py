@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from threading import Event
 
 import pytest
 from django.db import OperationalError, transaction
 from django.db.models.functions import Now
 from django_q.models import OrmQ
 
-from builds import queue, services
+from builds import flags, queue, services
 from builds.models import Build
 from builds.supervisor import Supervisor
 from jobs.models import Job
@@ -42,8 +41,11 @@ def broken_broker():
     raise ConnectionError("nobody there")
 
 
-def resend() -> None:
-    Supervisor(Event(), lambda: True).resend_wake_ups()
+def look() -> list[int]:
+    """Have a supervisor look once; return how many of its workers it woke."""
+    woken: list[int] = []
+    Supervisor(woken.append).wake_for_what_waits()
+    return woken
 
 
 def test_a_request_wakes_once_it_is_committed_and_never_before(job, woken):
@@ -75,22 +77,9 @@ def test_a_broker_that_is_down_leaves_the_build_queued(job, monkeypatch):
     made.refresh_from_db()
     assert made.status == "QUEUED"
     assert queue.wake() is False
-    assert queue.waiting_wake_ups() is None
+    assert not queue.broker_answers()
     Build.objects.update(created=Now() - timedelta(minutes=1))
-    resend()
-    assert OrmQ.objects.count() == 0
-    monkeypatch.undo()
-    resend()
-    assert OrmQ.objects.count() == 1, "the broker is back"
-
-
-def test_a_broker_that_does_not_answer_is_sent_nothing(job, monkeypatch, woken):
-    services.request_build(job=job, trigger="python")
-    Build.objects.update(created=Now() - timedelta(minutes=1))
-    woken.clear()
-    monkeypatch.setattr(queue, "_broker", broken_broker)
-    resend()
-    assert woken == []
+    assert look() == [1], "past the broker"
 
 
 def test_a_broker_that_failed_is_opened_anew(monkeypatch):
@@ -104,42 +93,50 @@ def test_a_broker_that_failed_is_opened_anew(monkeypatch):
         assert not queue.wake()
     second = queue._broker()
     assert second is not first
-    monkeypatch.setattr(second, "queue_size", fail)
-    assert queue.waiting_wake_ups() is None
+    monkeypatch.setattr(second, "ping", fail)
+    assert not queue.broker_answers()
     assert queue._broker() is not second
 
 
 def test_a_wake_up_says_nothing_and_leaves_nothing():
     assert queue.wake(times=3)
-    assert queue.waiting_wake_ups() == 3
+    assert OrmQ.objects.count() == 3
     task = OrmQ.objects.first().task
     assert task["func"] == "builds.tasks.work"
     assert (task["args"], task["kwargs"]) == ((), {})
     assert task["save"] is False
 
 
-def test_as_many_are_woken_as_there_is_work_for(job, woken, settings):
+def test_as_many_are_woken_as_there_is_work_for(job, settings):
     settings.WORKERS = 3
     for number in range(1, 6):
         services.request_build(job=job, trigger="python")
         Build.objects.update(created=Now() - timedelta(minutes=1))
-        woken.clear()
-        resend()
-        assert woken == [min(number, 3)]
+        assert look() == [min(number, 3)]
 
 
-def test_a_young_request_is_left_to_its_own_wake_up(job, woken):
+def test_a_young_request_is_left_to_its_own_wake_up(job):
     services.request_build(job=job, trigger="python")
-    woken.clear()
-    resend()
-    assert woken == []
+    assert look() == []
 
 
-def test_a_round_of_the_supervisor_sends_lost_wake_ups(job, woken):
+def test_a_build_that_waits_for_its_time_is_woken_for_when_it_has_come(job):
+    made = services.request_build(job=job, trigger="python")
+    Build.objects.filter(pk=made.pk).update(not_before=Now() + timedelta(minutes=1))
+    assert look() == []
+    Build.objects.filter(pk=made.pk).update(not_before=Now())
+    assert look() == [1]
+
+
+def test_a_round_of_the_supervisor_wakes_and_a_cluster_that_stops_does_not(job, monkeypatch):
     services.request_build(job=job, trigger="python")
     Build.objects.update(created=Now() - timedelta(minutes=1))
-    woken.clear()
-    Supervisor(Event(), lambda: True).tick()
+    woken: list[int] = []
+    Supervisor(woken.append).tick()
+    assert woken == [1]
+    monkeypatch.setattr(flags, "stopping", flags.Flag())
+    flags.stopping.set()
+    Supervisor(woken.append).tick()
     assert woken == [1]
 
 

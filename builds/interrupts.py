@@ -1,0 +1,69 @@
+"""Stopping a job's function from outside: an exception of ours raised in the main thread.
+
+The recorder's thread decides (a cancel, a timeout, a shutdown, a lease that was lost) and sends a
+signal; the handler, which Python runs in the main thread, raises. It does so only while the main
+thread is in code of the job, never within our own: there it does nothing, and the recorder sends
+the signal again. It raises once for each build, so that `finally` blocks are not interrupted in
+turn. What holds the interpreter in C code, or goes on all the same, is killed by the supervisor
+when the grace is over.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+from types import FrameType
+
+from builds import calling, sessions
+from builds.sessions import BuildSession, Cause, Interruption
+from jobcontrol.exceptions import BuildInterrupted
+
+# One that no job is likely to use for itself.
+SIGNAL = getattr(signal, "SIGRTMIN", signal.SIGUSR1)
+
+_OURS = str(Path(__file__).parent)
+_INTO_THE_JOB = calling.__file__
+
+
+def install() -> None:
+    """Make the signal ours, if this is the main thread. Its default action ends the process."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(SIGNAL, _handle)
+
+
+def interrupt(session: BuildSession, cause: Cause, text: str) -> None:
+    """Interrupt the session's function; the first cause counts."""
+    if session.interruption is None:
+        session.interruption = Interruption(cause, text)
+    send_again(session)
+
+
+def send_again(session: BuildSession) -> None:
+    """Send the signal if the session's function has not got its exception yet."""
+    wanted, main = session.interruption, threading.main_thread()
+    if wanted is None or wanted.raised or main.ident is None:
+        return
+    # A job may have taken the signal; then it does not hear, and is killed later.
+    if signal.getsignal(SIGNAL) is _handle:
+        signal.pthread_kill(main.ident, SIGNAL)
+
+
+def _handle(_number: int, frame: FrameType | None) -> None:
+    if not _is_in_job(frame):
+        return
+    for session in sessions.every():
+        wanted = session.interruption
+        if wanted is not None and not wanted.raised:
+            wanted.raised = True
+            raise BuildInterrupted(wanted.text, build_id=session.build_id)
+
+
+def _is_in_job(frame: FrameType | None) -> bool:
+    """Whether the innermost code of ours that is being run is that which called the job."""
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if name.startswith(_OURS):
+            return name == _INTO_THE_JOB
+        frame = frame.f_back
+    return False

@@ -1,0 +1,76 @@
+"""Cancelling: at once what no worker holds, by a flag what runs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from django.db import transaction
+from django.db.models.functions import Now
+
+from builds.models import Build
+from builds.services import observations
+from jobcontrol.exceptions import BuildStateError
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+Status = Build.Status
+
+
+def cancel_build(*, build: Build, requested_by: User | None = None) -> Build:
+    """Cancel a build: one that waits is CANCELLED at once, one that runs is told to end.
+
+    A running one becomes CANCELLED when its function has ended, or was killed. Asking again
+    changes nothing. Raises BuildStateError for a build that has ended otherwise.
+    """
+    with transaction.atomic():
+        if not _cancel_waiting([build.pk], requested_by):
+            _ask_running([build.pk], requested_by)
+    build.refresh_from_db()
+    if build.finished and build.status != Status.CANCELLED:
+        raise BuildStateError(
+            f"build #{build.pk} is {build.get_status_display()} already and can't be cancelled."
+        )
+    return build
+
+
+def cancel_builds(*, builds: Sequence[int], requested_by: User | None = None) -> list[int]:
+    """Cancel those of these builds (by number) that have not ended; return their numbers."""
+    with transaction.atomic():
+        return _cancel_waiting(builds, requested_by) + _ask_running(builds, requested_by)
+
+
+def say_cancelled(*, build_id: int) -> None:
+    """Say in the log of a build that it was cancelled, and by whom."""
+    build = Build.objects.select_related("cancel_requested_by").get(pk=build_id)
+    by = f" by {build.cancel_requested_by}" if build.cancel_requested_by else ""
+    observations.say(build_id=build_id, level=logging.WARNING, message=f"Build cancelled{by}.")
+
+
+def _cancel_waiting(numbers: Sequence[int], requested_by: User | None) -> list[int]:
+    # Locked first: of a claim and a cancel at the same moment one comes before the other.
+    waiting = Build.objects.unstarted().filter(pk__in=numbers).order_by("pk")
+    found = list(waiting.select_for_update(no_key=True).values_list("pk", flat=True))
+    Build.objects.filter(pk__in=found).update(
+        status=Status.CANCELLED,
+        end_time=Now(),
+        cancel_requested=Now(),
+        cancel_requested_by=requested_by,
+    )
+    by = f" by {requested_by}" if requested_by else ""
+    for number in found:
+        observations.say(
+            build_id=number, level=logging.WARNING, message=f"Build cancelled{by} before it began."
+        )
+    return found
+
+
+def _ask_running(numbers: Sequence[int], requested_by: User | None) -> list[int]:
+    running = Build.objects.running().filter(pk__in=numbers).order_by("pk")
+    found = list(running.select_for_update(no_key=True).values_list("pk", flat=True))
+    Build.objects.filter(pk__in=found, cancel_requested=None).update(
+        cancel_requested=Now(), cancel_requested_by=requested_by
+    )
+    return found

@@ -1,0 +1,71 @@
+"""Trying a failed build again: a new build with the same configuration and inputs."""
+
+from __future__ import annotations
+
+import logging
+
+from django.db import transaction
+
+from builds import queue
+from builds.models import Build, BuildDependency, BuildPayload, seconds_from_now
+from builds.services import observations
+from jobs.policies import RetryPolicy, spoken
+
+
+def retry_build(*, build_id: int, kind: str) -> Build | None:
+    """Ask for a failed build again if its own configuration says so; return the new build.
+
+    It waits as long as the policy says, in database time, and is linked to the first attempt. A
+    protected job is tried again under the arming of that one. In the caller's transaction.
+    """
+    build = Build.objects.select_related("job", "payload").get(pk=build_id)
+    policy = policy_of(build)
+    if policy is None or kind not in policy.on or build.attempt > policy.count:
+        return None
+    if build.job.retired or build.deleting:
+        return None
+    delay = policy.delay_of(build.attempt)
+    again = _copy(build, delay)
+    wait = f" in {spoken(round(delay, 1))}" if delay else ""
+    observations.say(
+        build_id=build.pk,
+        level=logging.WARNING,
+        message=f"It is tried again{wait}, as build #{again.pk}: attempt {again.attempt} of "
+        f"{policy.count + 1}.",
+    )
+    transaction.on_commit(queue.wake)
+    return again
+
+
+def policy_of(build: Build) -> RetryPolicy | None:
+    """Return the `retries` of the build's own configuration; None where there are none."""
+    given = build.payload.config.get("retries")
+    return None if given is None else RetryPolicy.read(given)
+
+
+def _copy(build: Build, delay: float) -> Build:
+    again = Build.objects.create(
+        job=build.job,
+        status=Build.Status.QUEUED,
+        trigger=Build.Trigger.RETRY,
+        requested_by_id=build.requested_by_id,
+        armed=build.armed,
+        config_revision_id=build.config_revision_id,
+        priority=build.priority,
+        timeout=build.timeout,
+        attempt=build.attempt + 1,
+        retry_of_id=build.retry_of_id or build.pk,
+        not_before=seconds_from_now(delay) if delay else None,
+    )
+    payload = build.payload
+    BuildPayload.objects.create(build=again, config=payload.config, config_text=payload.config_text)
+    BuildDependency.objects.bulk_create(
+        BuildDependency(
+            build=again,
+            job_id=used.job_id,
+            dep_build_id=used.dep_build_id,
+            dep_build_number=used.dep_build_number,
+        )
+        for used in build.inputs.order_by("pk")
+    )
+    return again

@@ -1,0 +1,268 @@
+"""Stopping what runs: cancels, timeouts, shutdowns, by an exception in the job's own function."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.db import connection
+
+from builds import flags, interrupts, runner, services
+from builds.models import Build
+from builds.sessions import BuildSession, Cause
+from jobcontrol.exceptions import BuildInterrupted, BuildStateError
+from jobcontrol.utils import TracebackInfo
+from jobs.models import Job
+from tests.support import endless_jobs
+from tests.support.jobs import build, messages, use_config
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
+
+NAMES = ("sleep", "work", "log", "wait_for_lock", "coroutine", "generate")
+CONFIG = "jobs:\n" + "".join(
+    f"  - {{id: {name}, function: 'tests.support.endless_jobs:{name}'}}\n" for name in NAMES
+)
+CONFIG += """
+  - {id: own_error, function: 'tests.support.endless_jobs:end_with', args: [error]}
+  - {id: value, function: 'tests.support.endless_jobs:end_with', args: [value]}
+  - {id: outer, function: 'tests.support.endless_jobs:run_inner', args: [sleep]}
+  - {id: short, function: 'tests.support.endless_jobs:work', timeout: 0.6}
+  - {id: stubborn, function: 'tests.support.endless_jobs:end_with', args: [value], timeout: 0.6}
+  - {id: good, function: 'tests.support.odd_jobs:value', args: [1]}
+"""
+
+
+@pytest.fixture(autouse=True)
+def config(transactional_db):
+    endless_jobs.told.clear()
+    endless_jobs.going.clear()
+    use_config(CONFIG)
+
+
+def asked(name: str) -> Build:
+    return services.request_build(job=Job.objects.get(pk=name), trigger="python")
+
+
+def run_and(name: str, act) -> Build:
+    """Run a build in this, the main thread, as a worker does; `act` on it from another one."""
+    made, failures = asked(name), []
+
+    def wait_and_act():
+        try:
+            assert endless_jobs.going.wait(60)
+            act(made)
+        except BaseException as error:
+            failures.append(error)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=wait_and_act)
+    thread.start()
+    runner.run_next()
+    thread.join()
+    assert not failures, failures
+    made.refresh_from_db()
+    return made
+
+
+def cancel(made: Build, user=None) -> None:
+    services.cancel_build(build=Build.objects.get(pk=made.pk), requested_by=user)
+
+
+# --- Cancel ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_running_build_ends_soon_after_it_is_cancelled(name):
+    made = run_and(name, cancel)
+    assert made.status == "CANCELLED"
+    assert made.failure_kind == ""
+    assert made.cancel_requested is not None
+    assert made.end_time - made.cancel_requested < timedelta(seconds=30)
+    assert "Build cancelled." in messages(made)[-1]
+    assert "swallowed" not in endless_jobs.told
+
+
+@pytest.mark.parametrize("name", ["sleep", "coroutine"])
+def test_finally_blocks_of_a_cancelled_job_run_to_their_end(name):
+    run_and(name, cancel)
+    assert endless_jobs.told == ["tidied up"]
+
+
+def test_the_place_where_it_was_stopped_is_kept():
+    made = run_and("sleep", cancel)
+    info = TracebackInfo.from_json(made.payload.traceback)
+    assert [frame.name for frame in info.frames] == ["sleep"]
+    assert info.frames[0].line == "time.sleep(600)"
+
+
+def test_who_cancelled_stands_in_the_build_and_its_log():
+    user = get_user_model().objects.create_user("maria")
+    made = run_and("work", lambda made: cancel(made, user))
+    assert made.cancel_requested_by == user
+    assert messages(made)[-1] == "Build cancelled by maria."
+
+
+@pytest.mark.parametrize("name", ["own_error", "value"])
+def test_what_a_cancelled_job_says_changes_nothing(name):
+    made = run_and(name, cancel)
+    assert made.status == "CANCELLED"
+    assert made.payload.retval is None
+    assert made.payload.retval_text == ""
+
+
+def test_a_build_cancelled_while_its_last_line_ran_is_cancelled_all_the_same(monkeypatch):
+    execute = runner._execute
+
+    def cancel_late(build, session, scribe):
+        result = execute(build, session, scribe)
+        scribe.call(lambda: services.cancel_build(build=build))
+        return result
+
+    monkeypatch.setattr(runner, "_execute", cancel_late)
+    made = asked("good")
+    runner.run_next()
+    made.refresh_from_db()
+    assert made.status == "CANCELLED"
+    assert made.payload.retval is None
+
+
+def test_a_build_around_another_takes_it_along():
+    made = run_and("outer", cancel)
+    inner = Build.objects.get(job_id="sleep")
+    assert (made.status, inner.status) == ("CANCELLED", "CANCELLED")
+    assert endless_jobs.told == ["tidied up"]
+
+
+def test_a_build_inside_another_is_cancelled_alone():
+    made = run_and("outer", lambda _: cancel(Build.objects.get(job_id="sleep")))
+    assert Build.objects.get(job_id="sleep").status == "CANCELLED"
+    assert made.status == "SUCCESSFUL"
+    assert endless_jobs.told == ["tidied up", "went on after the inner build"]
+
+
+def test_what_waits_is_cancelled_at_once_and_never_runs():
+    user = get_user_model().objects.create_user("maria")
+    made = asked("good")
+    services.cancel_build(build=made, requested_by=user)
+    assert (made.status, made.cancel_requested_by) == ("CANCELLED", user)
+    assert made.end_time is not None
+    assert made.start_time is None
+    assert messages(made) == ["Build cancelled by maria before it began."]
+    assert runner.run_next() is None
+    services.cancel_build(build=made)
+    assert len(messages(made)) == 1, "asking again changes nothing"
+    with pytest.raises(BuildStateError):
+        runner.run_here(made)
+
+
+def test_what_has_ended_is_not_cancelled():
+    made = build("good")
+    with pytest.raises(BuildStateError, match=rf"build #{made.pk} is successful already"):
+        services.cancel_build(build=made)
+    made.refresh_from_db()
+    assert (made.status, made.cancel_requested) == ("SUCCESSFUL", None)
+
+
+def test_many_are_cancelled_at_once():
+    waiting, done, running = asked("good"), build("good"), asked("good")
+    Build.objects.filter(pk=running.pk).update(status="RUNNING")
+    wanted = [waiting.pk, done.pk, running.pk, 10**6]
+    assert services.cancel_builds(builds=wanted) == [waiting.pk, running.pk]
+    states = dict(Build.objects.values_list("pk", "status"))
+    assert states == {waiting.pk: "CANCELLED", done.pk: "SUCCESSFUL", running.pk: "RUNNING"}
+    assert Build.objects.get(pk=running.pk).cancel_requested is not None
+
+
+# --- Timeouts -------------------------------------------------------------------------------------
+
+
+def test_a_build_that_runs_too_long_fails_and_says_where_it_hung():
+    made = run_and("short", lambda _: None)
+    assert (made.status, made.failure_kind) == ("FAILED", "timeout")
+    assert (made.exception_type, made.exception_message) == (
+        "Timeout",
+        "it ran for more than 0.6s.",
+    )
+    assert made.timeout == timedelta(seconds=0.6)
+    info = TracebackInfo.from_json(made.payload.traceback)
+    assert info.frames[0].name == "work"
+    assert info.final_line == "jobcontrol.exceptions.BuildInterrupted: it ran for more than 0.6s."
+
+
+def test_a_value_that_comes_too_late_is_none():
+    made = run_and("stubborn", lambda _: None)
+    assert (made.status, made.failure_kind) == ("FAILED", "timeout")
+    assert made.payload.retval is None
+    assert made.payload.traceback is not None, "where it hung"
+
+
+def test_the_timeout_of_the_file_holds_for_jobs_without_one(settings):
+    settings.TIMEOUT_SECONDS = 0.6
+    made = run_and("work", lambda _: None)
+    assert (made.failure_kind, made.timeout) == ("timeout", timedelta(seconds=0.6))
+    assert asked("short").timeout == timedelta(seconds=0.6)
+
+
+def test_a_build_within_its_time_is_left_alone(settings):
+    settings.TIMEOUT_SECONDS = 60.0
+    assert build("good").status == "SUCCESSFUL"
+
+
+# --- Shutdown -------------------------------------------------------------------------------------
+
+
+def test_a_worker_that_is_stopped_interrupts_and_claims_nothing_more(monkeypatch):
+    for name in ("stopping", "interrupting"):
+        monkeypatch.setattr(flags, name, flags.Flag())
+    made = run_and("work", lambda _: flags.interrupting.set())
+    assert (made.status, made.failure_kind) == ("FAILED", "shutdown")
+    flags.stopping.set()
+    waiting = asked("good")
+    assert runner.run_next() is None
+    waiting.refresh_from_db()
+    assert waiting.status == "QUEUED"
+
+
+# --- The signal -----------------------------------------------------------------------------------
+
+
+def test_the_signal_does_nothing_outside_of_a_job():
+    interrupts.install()
+    signal.raise_signal(interrupts.SIGNAL)
+
+
+def test_a_job_that_took_the_signal_is_not_killed_by_it(monkeypatch):
+    """Its default action would end the whole worker at once."""
+    interrupts.install()
+    session = BuildSession(1, None, None)
+    before = signal.signal(interrupts.SIGNAL, signal.SIG_DFL)
+    try:
+        interrupts.interrupt(session, Cause.CANCEL, "cancelled")
+    finally:
+        signal.signal(interrupts.SIGNAL, before)
+    assert not session.interruption.raised
+
+
+def test_the_first_cause_counts():
+    session = BuildSession(1, None, None)
+    interrupts.interrupt(session, Cause.TIMEOUT, "too long")
+    interrupts.interrupt(session, Cause.CANCEL, "cancelled")
+    assert session.interruption.cause == Cause.TIMEOUT
+
+
+def test_no_plain_handler_of_errors_catches_an_interruption():
+    assert not issubclass(BuildInterrupted, Exception)
+
+
+def test_cancels_of_a_job_that_logs_without_end():
+    """Most of its time is spent in our own code, which must come out of it whole."""
+    for _ in range(20):
+        endless_jobs.going.clear()
+        made = run_and("log", cancel)
+        assert made.status == "CANCELLED"
+    endless_jobs.going.clear()
+    assert build("good").status == "SUCCESSFUL"
