@@ -124,6 +124,9 @@ def build_row(
         "retval": retval if build.status == Build.Status.SUCCESSFUL else None,
         "exception": (reason(build) or None) if failed else None,
         "failure_kind": build.failure_kind or None,
+        "attempt": build.attempt,
+        "retry_of": build.retry_of_id,
+        "cancel_requested": iso(build.cancel_requested),
         "dependency_builds": inputs,
         "progress": progress.to_json(),
     }

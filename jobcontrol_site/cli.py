@@ -50,6 +50,7 @@ COMMANDS = {
     "get_build": "Show one build.",
     "build_log": "Print the log of a build.",
     "build_job": "Build a job, here or in a worker.",
+    "cancel_build": "Cancel builds that wait or run.",
     "delete_build": "Delete builds, each after its job's cleanup.",
     "prune_logs": "Delete old log messages.",
 }

@@ -22,8 +22,9 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_POST, require_safe
 
 from builds import history, retvals, services
+from builds.admin import asking
 from builds.admin.shared import user_of
-from builds.models import Build, BuildPayload
+from builds.models import Build, BuildPayload, BuildQuerySet
 from builds.pages import deletion as deletion_pages
 from builds.pages import log as log_pages
 from jobcontrol.exceptions import JobControlException, RetvalError
@@ -36,6 +37,7 @@ else:
 
 MAY_DELETE = "builds.delete_build"
 MAY_UNPICKLE = "builds.download_pickle"
+CANCELLED_AT_ONCE = 1_000  # in one transaction
 PLAIN = "text/plain; charset=utf-8"
 
 R = TypeVar("R", bound=HttpResponseBase)
@@ -48,6 +50,7 @@ class BuildViews(BuildAdminBase):
         """Add ours, before Django's that take any id."""
         guard = self.admin_site.admin_view
         return [
+            path("<int:number>/cancel/", guard(self.cancel_view), name="builds_build_cancel"),
             path("delete/", guard(self.delete_many), name="builds_build_delete_many"),
             path("<int:number>/log/", guard(self.log_view), name="builds_build_log"),
             path(
@@ -96,6 +99,45 @@ class BuildViews(BuildAdminBase):
         if name not in makers:
             raise Http404(f"A build has no file {name!r}.")
         return makers[name](request, build)
+
+    # --- cancelling ---
+
+    @method_decorator(require_POST)
+    def cancel_view(self, request: HttpRequest, number: int) -> HttpResponse:
+        """Cancel a build that waits or runs."""
+        build = self.build_or_404(request, number)
+        if not request.user.has_perm(asking.MAY_RUN):
+            raise PermissionDenied
+        try:
+            with transaction.atomic():
+                services.cancel_build(build=build, requested_by=user_of(request))
+                history.note(request.user, build, "Asked to cancel it.")
+        except JobControlException as error:
+            self.message_user(request, str(error), messages.ERROR)
+        return HttpResponseRedirect(reverse("admin:builds_build_change", args=[build.pk]))
+
+    def has_cancel_permission(self, request: HttpRequest) -> bool:
+        """Whether the user may cancel: whoever may start builds."""
+        return request.user.has_perm(asking.MAY_RUN)
+
+    @admin.action(description="Cancel selected builds", permissions=["cancel"])
+    def cancel_selected(self, request: HttpRequest, queryset: BuildQuerySet) -> None:
+        """Cancel those of them that have not ended."""
+        cancelled = 0
+        numbers = list(queryset.finished(False).order_by().values_list("pk", flat=True))
+        for start in range(0, len(numbers), CANCELLED_AT_ONCE):
+            chunk = numbers[start : start + CANCELLED_AT_ONCE]
+            with transaction.atomic():
+                found = services.cancel_builds(builds=chunk, requested_by=user_of(request))
+                asked = Build.objects.filter(pk__in=found)
+                history.note_many(request.user, asked, "Asked to cancel it.")
+            cancelled += len(found)
+        if cancelled:
+            text = f"Cancelled, or told to stop: {cancelled} build{'s' if cancelled > 1 else ''}."
+            self.message_user(request, text, messages.SUCCESS)
+        else:
+            text = "None of these builds waits or runs: nothing was cancelled."
+            self.message_user(request, text, messages.WARNING)
 
     # --- deletion ---
 

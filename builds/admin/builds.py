@@ -67,7 +67,7 @@ class BuildAdmin(ReadOnlyMixin, BuildViews):
     search_help_text = "A number, or a part of a job's id or title"
     sortable_by = ()
     change_list_template = "builds/builds.html"
-    actions = ["delete_selected"]
+    actions = ["cancel_selected", "delete_selected"]
 
     # --- the list ---
 
@@ -152,6 +152,7 @@ class BuildAdmin(ReadOnlyMixin, BuildViews):
             "opts": self.opts,
             "object_id": object_id,
             "may_delete": may_delete,
+            "may_cancel": self.has_cancel_permission(request),
             "may_unpickle": request.user.has_perm(MAY_UNPICKLE),
             **(extra_context or {}),
         }

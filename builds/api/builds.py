@@ -99,6 +99,20 @@ def show_build(request: HttpRequest, build_id: int) -> HttpResponse:
     return answer(build_detail(lookup.find_build(build_id)))
 
 
+@router.post(
+    "/{int:build_id}/cancel",
+    response={200: schemas.Build, **refusals(404, 409)},
+    summary="Cancel a build",
+)
+def cancel_build(request: HttpRequest, build_id: int) -> HttpResponse:
+    """Cancel a build that waits at once; tell one that runs to stop, and return it as it is."""
+    require(request, "builds.view_build", "builds.run_build")
+    build = lookup.find_build(build_id)
+    services.cancel_build(build=build, requested_by=user_of(request))
+    history.note(request.user, build, "Asked over the API to cancel this.")
+    return answer(build_detail(build))
+
+
 # --- Its log --------------------------------------------------------------------------------------
 
 

@@ -50,6 +50,9 @@ class Build(BaseModel):
     retval: str | None = Field(description="the return value as text, of successful builds only")
     exception: str | None = Field(description="why it failed")
     failure_kind: BuildModel.FailureKind | None
+    attempt: int = Field(description="2 for the first retry")
+    retry_of: int | None = Field(description="the first attempt, of a retry")
+    cancel_requested: Moment | None = Field(description="when somebody asked to cancel it")
     dependency_builds: dict[str, int] = Field(description="the build it uses, by job")
     progress: Progress
 

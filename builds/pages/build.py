@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from django.contrib.admin.utils import quote
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Left, Length
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
@@ -19,6 +20,7 @@ from builds.pages.progress import progress_part
 from builds.pages.tracebacks import traceback_links
 from builds.status import reason
 from builds.workers import WorkerIdentity
+from jobs.policies import MAX_RETRIES
 
 CONSUMERS_SHOWN = 50
 CONSUMERS_COUNTED = 1_000
@@ -33,15 +35,32 @@ def build_page(build: Build, query: Mapping[str, str]) -> dict[str, Any]:
         "build": build,
         "reason": reason(build),
         "duration": build.duration(timezone.now()),
+        "timeout": build.timeout.total_seconds() if build.timeout else None,
+        "waits_until": _waits_until(build),
         "worker": worker.label if worker else build.worker,
         "inputs": build.inputs.select_related("job", "dep_build").order_by("pk"),
         "run_again": run_again_address(build),
+        **attempts_part(build),
         "deletion": deletion_part(build),
         **consumers_part(build),
         **_payload_part(payload, build),
         **progress_part(build, query),
         **log_tail(build),
     }
+
+
+def _waits_until(build: Build) -> datetime | None:
+    """Return the time before which it does not begin, while that is to come."""
+    due = build.not_before
+    return due if due is not None and due > timezone.now() else None
+
+
+def attempts_part(build: Build) -> dict[str, Any]:
+    """Return the attempts that this build is one of, if it was tried again, the first one first."""
+    first = build.retry_of_id or build.pk
+    every = Build.objects.filter(Q(pk=first) | Q(retry_of=first)).order_by("attempt", "pk")
+    found = list(every.only("pk", "status", "attempt", "not_before")[: MAX_RETRIES + 1])
+    return {"attempts": found if len(found) > 1 or build.attempt > 1 else []}
 
 
 def payload_without_values(number: int) -> BuildPayload | None:

@@ -281,3 +281,33 @@ def test_what_a_real_build_did_can_be_read(viewer):
     assert line["message"] == "Odd •••"
     (row,) = viewer.get("build/?success=false").json()
     assert json.dumps(row) == json.dumps(shown)
+
+
+# --- Cancelling -----------------------------------------------------------------------------------
+
+
+def test_a_build_is_cancelled_over_the_api(operator):
+    made = make("QUEUED")
+    reply = operator.request("POST", f"build/{made.pk}/cancel")
+    assert reply.status_code == 200, reply.content
+    assert reply.json()["status"] == "CANCELLED"
+    assert reply.json()["cancel_requested"] is not None
+    made.refresh_from_db()
+    assert made.cancel_requested_by == operator.user
+    assert operator.request("POST", f"build/{made.pk}/cancel").status_code == 200, "again"
+
+
+def test_a_running_build_is_told_to_stop(operator):
+    made = make("RUNNING")
+    row = operator.request("POST", f"build/{made.pk}/cancel").json()
+    assert row["status"] == "RUNNING"
+    assert row["cancel_requested"] is not None
+
+
+def test_what_has_ended_is_not_cancelled(operator, viewer):
+    made = make()
+    reply = operator.request("POST", f"build/{made.pk}/cancel")
+    refused(reply, 409)
+    assert f"build #{made.pk} is successful already" in reply.json()["detail"]
+    refused(operator.request("POST", "build/987654/cancel"), 404)
+    refused(viewer.request("POST", f"build/{made.pk}/cancel"), 403)

@@ -151,6 +151,7 @@ TABLE: list[Row] = [
         NO_METHOD,
         NOBODY,
     ),
+    Row("admin:builds_build_cancel", "/admin/builds/build/{build}/cancel/", NO_METHOD, OPERATORS),
     Row("admin:builds_build_log", "/admin/builds/build/{build}/log/", READERS, NO_METHOD),
     Row(
         "admin:builds_build_download",
@@ -196,6 +197,15 @@ TABLE: list[Row] = [
     Row("api:list_builds", "/api/build", API_READERS, API_NO_METHOD),
     Row("api:list_builds", "/api/build/", API_READERS, API_NO_METHOD),
     Row("api:show_build", "/api/build/{build}", API_READERS, API_NO_METHOD),
+    # The build has ended: those who may cancel are told so.
+    Row(
+        "api:cancel_build",
+        "/api/build/{build}/cancel",
+        API_NO_METHOD,
+        "401 403 403 409 409",
+        {},
+        "json",
+    ),
     Row("api:show_log", "/api/build/{build}/log", API_READERS, API_NO_METHOD),
     Row("api:show_retval", "/api/build/{build}/retval", API_READERS, API_NO_METHOD),
     Row("api:deletion", "/api/deletion/{deletion}", API_READERS, API_NO_METHOD),
