@@ -11,21 +11,18 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from builds import calling, capture, context, isolation, services, sessions, tracebacks
+from builds.excerpts import LogExcerpt
 from builds.models import Build, Deletion
 from builds.recorder import recorder
 from builds.sessions import BuildSession
 from builds.workers import WorkerIdentity
 from jobcontrol.exceptions import CleanupFailed, LeaseLost
-from jobcontrol.utils.text import clean_text
 from jobs import registry
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 logger = logging.getLogger(__name__)
-
-MAX_LOG_CHARS = 256 * 1024
-MAX_RECORDS = 10_000
 
 Outcome = Deletion.Outcome
 
@@ -96,8 +93,13 @@ def _clean_up(deletion: Deletion) -> tuple[str, BaseException | None]:
     """Call the cleanup function; return what it logged and what it raised."""
     assert deletion.claim_token is not None
     redactor = registry.redactor()
+    excerpt = LogExcerpt(redactor)
     session = BuildSession(
-        deletion.build_number, deletion.claim_token, redactor, deletion_id=deletion.pk
+        deletion.build_number,
+        deletion.claim_token,
+        redactor,
+        deletion_id=deletion.pk,
+        excerpt=excerpt,
     )
     build = recorder().call(
         lambda: Build.objects.select_related("job", "payload").get(pk=deletion.build_number)
@@ -109,9 +111,9 @@ def _clean_up(deletion: Deletion) -> tuple[str, BaseException | None]:
             calling.call(deletion.cleanup_function, [info], {})
         except BaseException as error:  # noqa: BLE001 - whatever the job's function raises
             failure = error
-    entries = session.logs.take(MAX_RECORDS)
-    lines = (f"{logging.getLevelName(entry.level)} {entry.message}" for entry in entries)
-    return clean_text(redactor.redact("\n".join(lines)), MAX_LOG_CHARS), failure
+    # On its thread, which may be about to add what it took.
+    recorder().call(lambda: recorder().drain(session))
+    return str(excerpt), failure
 
 
 @contextmanager

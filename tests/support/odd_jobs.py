@@ -433,6 +433,11 @@ def failing_cleanup(build):
     raise RuntimeError("the files are on strike")
 
 
+def chatty_cleanup(build):
+    for number in range(300):
+        logger.info("removing file %d", number)
+
+
 def state_of_process():
     return {
         "folder": os.getcwd(),

@@ -31,6 +31,8 @@ jobs:
   - {id: bad, function: "tests.support.odd_jobs:value",
      cleanup_function: "tests.support.odd_jobs:failing_cleanup"}
   - {id: lost, function: "tests.support.odd_jobs:value", cleanup: "no_such_module:f"}
+  - {id: chatty, function: "tests.support.odd_jobs:value",
+     cleanup: "tests.support.odd_jobs:chatty_cleanup"}
   - {id: plain, function: "tests.support.odd_jobs:value"}
   - {id: user, function: "tests.support.odd_jobs:value", args: [!retval good]}
 """
@@ -117,6 +119,17 @@ def test_a_build_without_cleanup_function_just_goes(wakes):
     deletion.run_next()
     asked.refresh_from_db()
     assert (asked.state, asked.outcome) == ("DONE", "no_cleanup")
+
+
+def test_a_cleanup_that_logs_much_is_not_held_up_and_nothing_is_dropped(monkeypatch):
+    """A full buffer makes callers wait for the writer; here nobody took anything out."""
+    monkeypatch.setattr("builds.logs.MAX_WAITING", 298)
+    made = build("chatty")
+    assert deletion.delete_build(build=made).outcome == "done"
+    lines = Deletion.objects.get().log.splitlines()
+    assert len(lines) == 300
+    assert lines[0].endswith("INFO removing file 0")
+    assert lines[-1].endswith("INFO removing file 299")
 
 
 def test_in_place_a_failing_cleanup_raises_and_is_kept():
