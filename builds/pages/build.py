@@ -17,6 +17,7 @@ from builds.pages.configuration import SHOWN_CHARS, compare
 from builds.pages.log import log_tail
 from builds.pages.progress import progress_part
 from builds.pages.tracebacks import traceback_links
+from builds.reading import read_together
 from builds.status import reason
 from builds.workers import WorkerIdentity
 
@@ -27,6 +28,10 @@ RETVAL_SHOWN = 20_000  # characters; the whole is a file
 
 def build_page(build: Build, query: Mapping[str, str]) -> dict[str, Any]:
     """Return everything recorded about a build; `query` may ask for all of its progress."""
+    return read_together(build, lambda found: _build_page(found, query))
+
+
+def _build_page(build: Build, query: Mapping[str, str]) -> dict[str, Any]:
     payload = payload_without_values(build.pk)
     worker = WorkerIdentity.parse(build.worker)
     return {

@@ -35,7 +35,10 @@ class ProgressRow:
 
 
 def progress_part(build: Build, query: Mapping[str, str]) -> dict[str, Any]:
-    """Return the bars to show and how many more there are."""
+    """Return the bars to show, how many more there are, and how the build failed, if it did.
+
+    Bars may all be full, and green, when a build fails: it is said at the first of them.
+    """
     nodes = list(progress_tree(build).walk())
     root = nodes[0][1]
     if len(nodes) == 1 and root.total == 0 and root.current == 0 and not root.status_line:
@@ -44,6 +47,7 @@ def progress_part(build: Build, query: Mapping[str, str]) -> dict[str, Any]:
     return {
         "progress": progress_rows(root, limit),
         "progress_hidden": max(len(nodes) - limit, 0),
+        "progress_stopped": build.status if build.finished and not build.success else "",
     }
 
 

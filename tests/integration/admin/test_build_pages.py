@@ -140,6 +140,37 @@ def test_the_progress_tree_is_a_nested_list_of_bars(viewer):
     assert NASTY not in tree
 
 
+@pytest.mark.parametrize("status", ["FAILED", "CANCELLED"])
+def test_full_bars_of_a_build_that_failed_say_that_it_did(viewer, status):
+    """original #28: from red to green; a failed build is not all green"""
+    made = build_function("jobcontrol.utils.testing:testing_job", progress_steps=[(("a",), 3)])
+    assert "jc-step-stopped" not in viewer.get(page_of(made)).content.decode()
+    Build.objects.update(status=status)
+    page = viewer.get(page_of(made)).content.decode()
+    total, part = re.findall(r'<span class="jc-bar-head">.*?</progress>', page, re.S)
+    assert f">{status}</span>" in total
+    assert 'class="jc-step-stopped"' in total
+    assert status not in part
+    assert 'class="jc-step-10"' in part
+
+
+def test_progress_is_shown_with_the_status_of_its_moment(viewer, monkeypatch):
+    """Not as QUEUED, beside the progress of the run that began while it was read."""
+    made = build_function("jobcontrol.utils.testing:testing_job", progress_steps=[(("a",), 3)])
+    Build.objects.update(status="QUEUED", end_time=None)
+    read = build_pages.progress_part
+
+    def claimed_meanwhile(*arguments):
+        Build.objects.filter(status="QUEUED").update(status="RUNNING")
+        return read(*arguments)
+
+    monkeypatch.setattr(build_pages, "progress_part", claimed_meanwhile)
+    page = text(viewer.get(page_of(made)))
+    assert "This build is running." in page
+    assert "QUEUED" not in page
+    assert "3/3 (100%)" in page
+
+
 @pytest.mark.parametrize(
     ("current", "total", "value", "maximum", "label"),
     [
