@@ -191,4 +191,4 @@ class ConfigRevision(MirrorModel):
         ordering = ["-id"]
 
     def __str__(self) -> str:
-        return f"#{self.pk} of {self.created:%Y-%m-%d %H:%M:%S}"
+        return f"revision #{self.pk} of the configuration"
