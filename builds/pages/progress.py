@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from builds.models import Build
@@ -52,8 +51,13 @@ def progress_part(build: Build, query: Mapping[str, str]) -> dict[str, Any]:
 
 
 def progress_rows(tree: ProgressReport, limit: int) -> list[ProgressRow]:
-    """Return the first `limit` bars of a tree, flat: templates should not recurse that deep."""
-    nodes = list(islice(tree.walk(), limit))
+    """Return `limit` bars of a tree, flat: templates should not recurse that deep.
+
+    Those nearest to the root: all groups, before all parts of the first of them.
+    """
+    everything = list(tree.walk())
+    by_depth = sorted(range(len(everything)), key=lambda place: everything[place][0])
+    nodes = [everything[place] for place in sorted(by_depth[:limit])]
     depths = [depth for depth, _ in nodes[1:]] + [0]
     is_small = len(nodes) <= OPEN_BARS
     return [

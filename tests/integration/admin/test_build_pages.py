@@ -30,12 +30,15 @@ def test_a_page_shows_inputs_consumers_return_value_and_its_own_configuration(vi
     first, second = build("first"), build("second")
     use_config(CONFIG.replace("args: [!retval first]", "args: [changed]"))
     page = viewer.get(page_of(second)).content.decode()
-    assert f'<a href="{page_of(first)}">#{first.pk}</a> of A &lt;b&gt;title&lt;/b&gt;' in page
+    assert (
+        f'<a href="{page_of(first)}">#{first.pk}</a> of <bdi>A &lt;b&gt;title&lt;/b&gt;</bdi>'
+        in page
+    )
     own = page[page.index('id="config-heading"') : page.index("What is different today")]
     assert "!retval first" in own
     assert "changed" not in own
     page = viewer.get(page_of(first)).content.decode()
-    assert f'<a href="{page_of(second)}">#{second.pk}</a> of second' in page
+    assert f'<a href="{page_of(second)}">#{second.pk}</a> of <bdi>second</bdi>' in page
     assert escape("'<i>first</i>'") in page
 
 
@@ -206,6 +209,16 @@ def test_a_wide_tree_is_shown_in_part_and_whole_when_asked(viewer, monkeypatch):
     assert page.count("<progress") == 3
     assert "Show 4 more" in page
     assert viewer.get(page_of(made, "?progress=all")).content.decode().count("<progress") == 7
+
+
+def test_of_a_wide_tree_every_group_is_shown_before_the_parts_of_the_first():
+    table = [((f"group {n // 100}", f"part {n}"), 1, 2, "") for n in range(1_200)]
+    rows = progress_pages.progress_rows(ProgressReport.from_table(table), 500)
+    assert len(rows) == 500
+    shown = [row.label for row in rows]
+    assert [label for label in shown if "group" in label] == [f"group {n}" for n in range(12)]
+    assert shown[:3] == ["Total", "group 0", "part 0"]
+    assert rows[-1].label == "group 11"
 
 
 def test_a_cut_in_a_deep_tree_closes_every_list():
