@@ -52,6 +52,8 @@ class TitledMixin(AnyAdminBase):
 class ReadOnlyMixin(TitledMixin):
     """Refuses every write in the admin: the configuration file is the only source."""
 
+    change_form_template = "jobs/read_only.html"
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Refuse."""
         return False

@@ -112,4 +112,6 @@ def deletion_part(build: Build) -> dict[str, Any] | None:
     )
     if deletion is None:
         return None
-    return {"row": deletion, "traceback": traceback_links(deletion.traceback)}
+    links = traceback_links(deletion.traceback)
+    final_line = links[-1].info.final_line if links else ""
+    return {"row": deletion, "traceback": links, "final_line": final_line}

@@ -96,6 +96,8 @@ def test_a_failed_cleanup_is_shown_on_the_build_and_can_be_tried_again(manager, 
     form = page.content.decode()
     form = form[form.index("jc-failed-deletion") :]
     assert f'<form method="post" action="{delete_of(made)}"' in form
+    # Why it failed is read without opening anything.
+    assert '<p class="jc-final">RuntimeError: the files are on strike</p>\n<details>' in form
     assert '<button type="submit" name="cleanup" value="no"' in form
     manager.post(delete_of(made), {"cleanup": "yes"})
     assert "waits for a worker that deletes it" in text(manager.get(page_of(made)))
@@ -252,6 +254,26 @@ def test_deletions_can_be_read(staff, jobs):
     for part in (f"#{bad.pk}", "odd_jobs:failing_cleanup", "the files are on strike", "process "):
         assert part in page
     assert staff("builds.view_build").get(url).status_code == 403
+
+
+def test_of_a_long_log_of_a_cleanup_the_end_is_shown_on_the_build(manager, jobs):
+    made = build("bad")
+    run("delete_build", made.pk)
+    Deletion.objects.update(log="the beginning" + "\nx" * 15_000 + "\nthe end")
+    page = manager.get(page_of(made))
+    assert "the end" in text(page)
+    assert "the beginning" not in text(page)
+    kept = reverse("admin:builds_deletion_change", args=[Deletion.objects.get().pk])
+    assert f'<a href="{kept}">All that was kept of it</a>' in page.content.decode()
+    assert "the beginning" in text(manager.get(kept))
+
+
+def test_of_a_deletion_that_waits_only_what_is_known_is_shown(manager, jobs):
+    manager.post(delete_of(build("good")))
+    page = text(manager.get(f"/admin/builds/deletion/{Deletion.objects.get().pk}/change/"))
+    assert "waiting" in page
+    for part in ("None", "Outcome", "Ended", "Traceback", "History"):
+        assert part not in page
 
 
 def test_what_a_cleanup_logs_is_escaped(manager, jobs):
