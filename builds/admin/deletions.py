@@ -13,8 +13,8 @@ from django.utils.safestring import SafeString
 from builds.admin.paging import BoundedPaginator
 from builds.admin.shared import ListOfOurs, partial
 from builds.models import Build, Deletion
+from builds.pages.build import worker_label
 from builds.pages.tracebacks import traceback_links
-from builds.workers import WorkerIdentity
 from jobs.admin import ReadOnlyMixin, is_list
 
 if TYPE_CHECKING:
@@ -111,8 +111,7 @@ class DeletionAdmin(ReadOnlyMixin, DeletionAdminBase):
     @admin.display(description="worker")
     def worker_label(self, deletion: Deletion) -> str | None:
         """The process that did it."""
-        worker = WorkerIdentity.parse(deletion.worker)
-        return worker.label if worker else deletion.worker or None
+        return worker_label(deletion.worker) or None
 
     @admin.display(description="log of the cleanup")
     def log_text(self, deletion: Deletion) -> SafeString | None:

@@ -33,12 +33,11 @@ def build_page(build: Build, query: Mapping[str, str]) -> dict[str, Any]:
 
 def _build_page(build: Build, query: Mapping[str, str]) -> dict[str, Any]:
     payload = payload_without_values(build.pk)
-    worker = WorkerIdentity.parse(build.worker)
     return {
         "build": build,
         "reason": reason(build),
         "duration": build.duration(timezone.now()),
-        "worker": worker.label if worker else build.worker,
+        "worker": worker_label(build.worker),
         "inputs": build.inputs.select_related("job", "dep_build").order_by("pk"),
         "run_again": run_again_address(build),
         "deletion": deletion_part(build),
@@ -47,6 +46,12 @@ def _build_page(build: Build, query: Mapping[str, str]) -> dict[str, Any]:
         **progress_part(build, query),
         **log_tail(build),
     }
+
+
+def worker_label(worker: str) -> str:
+    """Return which process a stored identity means, for people."""
+    identity = WorkerIdentity.parse(worker)
+    return identity.label if identity else worker
 
 
 def payload_without_values(number: int) -> BuildPayload | None:
@@ -114,4 +119,9 @@ def deletion_part(build: Build) -> dict[str, Any] | None:
         return None
     links = traceback_links(deletion.traceback)
     final_line = links[-1].info.final_line if links else ""
-    return {"row": deletion, "traceback": links, "final_line": final_line}
+    return {
+        "row": deletion,
+        "worker": worker_label(deletion.worker),
+        "traceback": links,
+        "final_line": final_line,
+    }

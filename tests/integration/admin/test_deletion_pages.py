@@ -9,6 +9,7 @@ from django.utils.html import escape
 
 from builds import deletion
 from builds.models import Build, Deletion, LogMessage
+from builds.workers import WorkerIdentity
 from tests.support.commands import run
 from tests.support.jobs import build, build_function, use_config
 from tests.support.pages import page_of, text
@@ -75,6 +76,10 @@ def test_a_deletion_waits_for_a_worker_and_is_shown(manager, jobs):
     assert "being deleted" in text(manager.get(LIST))
     Deletion.objects.update(state="RUNNING")
     assert "A worker is deleting this build." in text(manager.get(page_of(made)))
+    worker = WorkerIdentity.current()
+    Deletion.objects.update(worker=str(worker))
+    seen = text(manager.get(page_of(made)))
+    assert f"A worker is deleting this build ({worker.label})." in seen
     Deletion.objects.update(state="WAITING")
     deletion.run_next()
     gone = manager.get(page_of(made), follow=True)
