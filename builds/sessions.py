@@ -6,6 +6,7 @@ import logging
 import uuid
 from dataclasses import dataclass, field
 
+from builds.excerpts import LogExcerpt
 from builds.logs import LogBuffer
 from builds.progress import MAX_NODES, ProgressBuffer
 from jobcontrol import globals as context_state
@@ -23,6 +24,8 @@ class BuildSession:
     progress: ProgressBuffer = field(default_factory=ProgressBuffer)
     # The deletion whose cleanup this is, if it is no run of the build.
     deletion_id: int | None = None
+    # Where the log of such a cleanup goes.
+    excerpt: LogExcerpt | None = None
     # Set when the lease was taken by someone else: nothing is written any more.
     lost: bool = False
 

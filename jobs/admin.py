@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 
 from jobs.models import ConfigRevision, Job, JobQuerySet
 
 if TYPE_CHECKING:
     JobAdminBase = admin.ModelAdmin[Job]
     RevisionAdminBase = admin.ModelAdmin[ConfigRevision]
+    AnyAdminBase = admin.ModelAdmin[Any]
 else:
     JobAdminBase = RevisionAdminBase = admin.ModelAdmin
+    AnyAdminBase = object
 
 
 def is_list(request: HttpRequest) -> bool:
@@ -27,8 +30,29 @@ def is_list(request: HttpRequest) -> bool:
     return match is not None and (match.url_name or "").endswith("_changelist")
 
 
-class ReadOnlyMixin:
+class TitledMixin(AnyAdminBase):
+    """Names pages by what they show, not by what Django's admin would have people do there."""
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the list."""
+        title = capfirst(self.opts.verbose_name_plural)
+        return super().changelist_view(request, {"title": title, **(extra_context or {})})
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **options: Any
+    ) -> HttpResponse:
+        """Show one row."""
+        if context.get("original") is not None:
+            context |= {"title": capfirst(str(context["original"])), "subtitle": None}
+        return super().render_change_form(request, context, *args, **options)
+
+
+class ReadOnlyMixin(TitledMixin):
     """Refuses every write in the admin: the configuration file is the only source."""
+
+    change_form_template = "jobs/read_only.html"
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Refuse."""
@@ -126,11 +150,14 @@ class JobAdmin(ReadOnlyMixin, JobAdminBase):
 class ConfigRevisionAdmin(ReadOnlyMixin, RevisionAdminBase):
     """The configuration at each moment when it changed, newest first."""
 
-    list_display = ["__str__", "when", "path", "summary"]
+    list_display = ["number", "read_at", "path", "summary"]
     list_per_page = 100
+    list_max_show_all = 0
+    sortable_by = ()
     show_full_result_count = False
+    change_list_template = "jobs/revisions.html"
     fieldsets = [
-        (None, {"fields": ["when", "path", "hash"]}),
+        (None, {"fields": ["read_at", "path", "hash"]}),
         ("What changed", {"fields": ["changed_jobs"]}),
         ("Sources, secrets masked", {"fields": ["source_texts"]}),
     ]
@@ -140,10 +167,15 @@ class ConfigRevisionAdmin(ReadOnlyMixin, RevisionAdminBase):
         found = super().get_queryset(request)
         return found.defer("sources") if is_list(request) else found
 
-    @admin.display(description="read", ordering="created")
-    def when(self, revision: ConfigRevision) -> SafeString:
-        """When the file was first read like this."""
-        return SafeString(render_to_string("builds/_moment.html", {"at": revision.created}))
+    @admin.display(description="revision")
+    def number(self, revision: ConfigRevision) -> str:
+        """The number that builds name it by."""
+        return f"#{revision.pk}"
+
+    @admin.display(description="read")
+    def read_at(self, revision: ConfigRevision) -> SafeString:
+        """When it was read, with the exact time on hover."""
+        return SafeString(render_to_string("jobs/_moment.html", {"at": revision.created}))
 
     @admin.display(description="changes")
     def summary(self, revision: ConfigRevision) -> str:

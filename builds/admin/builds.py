@@ -114,12 +114,6 @@ class BuildAdmin(ReadOnlyMixin, BuildViews):
         """Search by number and by job."""
         return filters.search(queryset, search_term), False
 
-    def changelist_view(
-        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        """Show the list."""
-        return super().changelist_view(request, {"title": "Builds", **(extra_context or {})})
-
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
         """Allow the links "builds of this job" and "builds that use this one"."""
         allowed = ("job__id__exact", "inputs__dep_build__id__exact")

@@ -71,7 +71,6 @@ class BuildableJobAdmin(GraphMixin, JobAdmin):
     ) -> HttpResponse:
         """Show the list; what its buttons send carries the mark of this very page."""
         more = {
-            "title": "Jobs",
             "nonce": asking.new_nonce(),
             "graph_url": reverse("admin:jobs_graph"),
             "config_path": settings.JOBCONTROL_CONFIG,

@@ -21,6 +21,7 @@ from django.views.decorators.http import require_POST
 
 from builds import services
 from builds.models import ApiToken
+from jobs.admin import TitledMixin
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -68,11 +69,12 @@ class TokenForm(TokenFormBase):
 
 
 @admin.register(ApiToken)
-class ApiTokenAdmin(TokenAdminBase):
+class ApiTokenAdmin(TitledMixin, TokenAdminBase):
     """Everybody who may make tokens sees and revokes their own, a superuser all of them."""
 
     form = TokenForm
     change_form_template = "builds/api_token.html"
+    change_list_template = "builds/api_tokens.html"
     list_display = ["name", "user", "start", "state", "expires", "last_used"]
     list_select_related = ["user"]
     list_filter = ["revoked"]

@@ -42,6 +42,11 @@ def shelves(gate):
     return {"jars": 4, "boxes": 6}
 
 
+def depths():
+    """Report progress far below."""
+    current_app.report_progress(tuple(f"Level {n}" for n in range(30)), 3, 10, "Digging")
+
+
 def hold(value, gate):
     """Keep what it was given until the gate opens."""
     wait_at(gate)
@@ -74,6 +79,10 @@ jobs:
     function: flows:shelves
     args: [shelves]
     tags: [stock]
+
+  - id: depths
+    title: "Dig deep"
+    function: flows:depths
 
   - id: broken
     title: "Break a basket"
