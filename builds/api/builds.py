@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from argparse import ArgumentTypeError
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -168,9 +167,9 @@ def _moment(text: str) -> datetime:
     openapi_extra={
         "responses": {
             200: {
-                "description": "the return value as text; as JSON when that text is JSON",
+                "description": "the value itself as JSON, or its text",
                 "content": {
-                    "application/json": {"schema": {}},
+                    "application/json": {"schema": {"description": "what the function returned"}},
                     "text/plain": {"schema": {"type": "string"}},
                 },
             }
@@ -178,30 +177,34 @@ def _moment(text: str) -> datetime:
     },
     summary="Read a build's return value",
 )
-def show_retval(request: HttpRequest, build_id: int) -> HttpResponse:
-    """Return the return value's text, which the worker made (see `repr_function`)."""
+def show_retval(
+    request: HttpRequest,
+    build_id: int,
+    form: Annotated[
+        Literal["json", "text"] | None,
+        Query(
+            alias="format",
+            description="json: the value, or 404 where it is no JSON; text: as the pages show it",
+        ),
+    ] = None,
+) -> HttpResponse:
+    """Return the value as JSON where it is JSON (of up to a million characters), else its text.
+
+    The text is that of `repr`, or of the job's `repr_function`. Secrets are masked in both.
+    """
     require(request, "builds.view_build")
     build = lookup.find_build(build_id)
     if not build.finished:
         raise BuildStateError(f"build #{build.pk} has not ended: it has no return value yet.")
     if build.status != Build.Status.SUCCESSFUL:
         raise NotFound(f"build #{build.pk} is {build.status} and has no return value.")
-    text = BuildPayload.objects.values_list("retval_text", flat=True).get(pk=build.pk)
-    kind = "application/json" if _is_json(text) else "text/plain; charset=utf-8"
-    return HttpResponse(text, content_type=kind)
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text, parse_constant=_refuse)
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
-def _refuse(constant: str) -> Any:
-    """Python reads NaN and Infinity; others do not."""
-    raise ValueError(constant)
+    found = BuildPayload.objects.values_list("retval_json", "retval_text").get(pk=build.pk)
+    as_json, text = found
+    if form == "text" or (form is None and not as_json):
+        return HttpResponse(text, content_type="text/plain; charset=utf-8")
+    if not as_json:
+        raise NotFound(f"the return value of build #{build.pk} is not JSON: ask for its text.")
+    return HttpResponse(as_json, content_type="application/json")
 
 
 # --- Deletion -------------------------------------------------------------------------------------
