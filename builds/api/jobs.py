@@ -16,7 +16,7 @@ from builds.api import schemas
 from builds.api.auth import require, user_of
 from builds.api.replies import LINK, answer, refusals, with_next
 from builds.api.values import decode_arguments, decode_keywords
-from builds.models import Build, UsedNonce
+from builds.models import Build
 from builds.presentation import job_detail, job_summary
 from builds.status import job_status, job_statuses
 from jobcontrol.exceptions import BuildStateError, InvalidRequest
@@ -27,7 +27,7 @@ router = Router(tags=["jobs"])
 
 MAX_JOBS = 1_000  # per page
 MAX_TAGS = 20
-MAX_TAG = 500  # characters
+MAX_TAG = 200  # characters: twenty of them still fit into the address that servers read
 FAR = 2**31  # no site has so many jobs, and no database counts much further
 LISTER = "GET /api/job/"
 
@@ -98,7 +98,6 @@ def run_job(
     if job.protected and wish.arm:
         require(request, "builds.run_protected_build")
     nonce = _nonce(request.user.pk, wish.idempotency_key, idempotency_key)
-    is_repeated = bool(nonce) and UsedNonce.objects.filter(nonce=nonce).exists()
     build = services.request_build(
         job=job,
         trigger=Build.Trigger.API,
@@ -114,7 +113,7 @@ def run_job(
             f"this idempotency key asked for build #{build.pk} of {build.job_id!r} before. "
             "Use another one."
         )
-    if not is_repeated:
+    if not build.asked_before:
         armed = "Armed and asked" if job.protected else "Asked"
         history.note(request.user, job, f"{armed} for build #{build.pk} over the API.")
     return answer({"build_id": build.pk})

@@ -64,6 +64,9 @@ def request_build(**wish: Any) -> Build:
     """
     request = Request(**wish)
     refuse_unarmed(job=request.job, arm=request.arm)
+    if request.nonce and UsedNonce.objects.filter(nonce=request.nonce).exists():
+        # Whatever changed since: the answer to a repeated question is the build, no refusal.
+        return _build_of_nonce(request.nonce)
     try:
         with transaction.atomic():
             return queue_build(build=_create(request), arm=request.arm)
