@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import quote, unquote
+from django.contrib.admin.views.main import ChangeList
 from django.contrib.admin.widgets import AdminSplitDateTime
 from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
@@ -20,6 +21,7 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_POST
 
 from builds import services
+from builds.admin.shared import ListOfOurs
 from builds.models import ApiToken
 
 if TYPE_CHECKING:
@@ -81,6 +83,10 @@ class ApiTokenAdmin(TokenAdminBase):
     actions = ["revoke_selected"]
 
     # --- Who may -------------------------------------------------------------------------------
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:  # noqa: ARG002
+        """Use the list that bears odd filters."""
+        return ListOfOurs
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ApiToken]:
         """Show everybody their own tokens, a superuser all."""
