@@ -104,11 +104,26 @@ def show_build(request: HttpRequest, build_id: int) -> HttpResponse:
 class LogFilters(BaseModel):
     """Which lines of a log are shown."""
 
-    level: str | None = Field(None, description="only from this level up, such as WARNING")
-    since: str | None = Field(None, description="only from this time on: ISO 8601, or 1h (ago)")
-    until: str | None = Field(None, description="only up to this time")
+    level: str | None = Field(
+        None,
+        description="only from this level up: its name, in any case, or its number",
+        json_schema_extra=schemas.any_of(
+            {"enum": list(moments.LEVELS)}, {"pattern": "^[0-9]{1,4}$"}
+        ),
+    )
+    since: str | None = Field(
+        None,
+        description="only from this time on: ISO 8601, or 1h (ago)",
+        json_schema_extra=schemas.MOMENT_OR_AGE,
+    )
+    until: str | None = Field(
+        None, description="only up to this time", json_schema_extra=schemas.MOMENT_OR_AGE
+    )
     text: str | None = Field(
-        None, max_length=MAX_TEXT, description="only lines that contain this, in any case"
+        None,
+        max_length=MAX_TEXT,
+        description="only lines that contain this, in any case",
+        json_schema_extra=schemas.any_of({"maxLength": MAX_TEXT, "pattern": "^[^\\u0000]*$"}),
     )
     after: int = Field(0, ge=0, le=schemas.BIGGEST_ID, description="only lines with a higher id")
     limit: int = Field(MAX_LINES, ge=1, le=MAX_LINES)

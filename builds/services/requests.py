@@ -173,7 +173,7 @@ def _build_of_nonce(nonce: str) -> Build:
     number = UsedNonce.objects.get(nonce=nonce).build_number or 0
     build = Build.objects.select_related("job").filter(pk=number).first()
     if build is None:
-        raise InvalidRequest(
+        raise BuildStateError(
             f"this request made build #{number} before, and that was deleted. Ask anew."
         )
     build.asked_before = True

@@ -266,7 +266,7 @@ def test_a_key_stands_for_one_job(operator):
 
 def test_a_key_is_remembered_after_its_build_was_deleted(operator):
     built(operator.run("first", {"idempotency_key": "k"})).delete()
-    assert "was deleted" in refused(operator.run("first", {"idempotency_key": "k"}), 422)
+    assert "was deleted" in refused(operator.run("first", {"idempotency_key": "k"}), 409)
 
 
 def test_two_different_keys_are_refused(operator):
