@@ -35,6 +35,7 @@ else:
 
 MAY_MAKE = "builds.add_apitoken"
 DEFAULT_DAYS = 90
+MOST_YEARS = 100
 
 
 def in_ninety_days() -> datetime:
@@ -66,6 +67,9 @@ class TokenForm(TokenFormBase):
         expires: datetime = self.cleaned_data["expires"]
         if expires <= timezone.now():
             raise forms.ValidationError("This is over already: choose a time to come.")
+        if expires.year > timezone.now().year + MOST_YEARS:
+            # The calendar ends with the year 9999, and in UTC that may be over sooner.
+            raise forms.ValidationError(f"Choose a time within the next {MOST_YEARS} years.")
         return expires
 
 
