@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Literal, TypeVar
 
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -252,11 +253,12 @@ def delete_build(
     """Ask a worker to clean up and delete a build; the outcome is in the deletion's own reply."""
     require(request, "builds.view_build", "builds.delete_build")
     build = lookup.find_build(build_id)
-    deletion = services.request_deletion(
-        build=build, requested_by=user_of(request), cleanup=cleanup
-    )
     how = "" if cleanup else " without cleanup"
-    history.note(request.user, build, f"Asked over the API to delete this{how}.")
+    with transaction.atomic():
+        deletion = services.request_deletion(
+            build=build, requested_by=user_of(request), cleanup=cleanup
+        )
+        history.note(request.user, build, f"Asked over the API to delete this{how}.")
     response = answer(deletion_detail(_deletion(deletion.pk)), status=202)
     response["Location"] = reverse("api:deletion", args=[deletion.pk])
     return response

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Annotated, Any
 
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -97,7 +98,20 @@ def run_job(
     job = lookup.find_job(job_id, lister=LISTER)
     if job.protected and wish.arm:
         require(request, "builds.run_protected_build")
-    nonce = _nonce(request.user.pk, wish.idempotency_key, idempotency_key)
+    build = _request_build(request, job, wish, idempotency_key)
+    if build.job_id != job.pk:
+        raise BuildStateError(
+            f"this idempotency key asked for build #{build.pk} of {build.job_id!r} before. "
+            "Use another one."
+        )
+    return answer({"build_id": build.pk})
+
+
+@transaction.atomic
+def _request_build(
+    request: HttpRequest, job: Job, wish: schemas.RunRequest, idempotency_key: str | None
+) -> Build:
+    """Ask for the build, and write into the job's history who did: both, or nothing."""
     build = services.request_build(
         job=job,
         trigger=Build.Trigger.API,
@@ -106,17 +120,12 @@ def run_job(
         args=None if wish.args is None else decode_arguments(wish.args),
         kwargs=None if wish.kwargs is None else decode_keywords(wish.kwargs),
         dependency_builds=wish.dependency_builds,
-        nonce=nonce,
+        nonce=_nonce(request.user.pk, wish.idempotency_key, idempotency_key),
     )
-    if build.job_id != job.pk:
-        raise BuildStateError(
-            f"this idempotency key asked for build #{build.pk} of {build.job_id!r} before. "
-            "Use another one."
-        )
     if not build.asked_before:
         armed = "Armed and asked" if job.protected else "Asked"
         history.note(request.user, job, f"{armed} for build #{build.pk} over the API.")
-    return answer({"build_id": build.pk})
+    return build
 
 
 def _nonce(user_id: Any, *keys: str | None) -> str:

@@ -5,7 +5,7 @@ import io
 import pytest
 from django.contrib.admin.models import LogEntry
 
-from builds.models import Build, BuildDependency, UsedNonce
+from builds.models import Build, BuildDependency, Deletion, UsedNonce
 from jobs import registry, tags
 from tests.support.jobs import use_config
 
@@ -248,6 +248,20 @@ def test_of_two_requests_at_once_with_one_key_the_second_leaves_no_history(opera
     monkeypatch.setattr(UsedNonce.objects, "filter", lambda **_: UsedNonce.objects.none())
     assert built(operator.run("first", {"idempotency_key": "k"})) == first
     assert LogEntry.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_can_not_be_written_into_the_history_is_not_done(manager, monkeypatch):
+    def fail(*_):
+        raise OSError("disk on fire")
+
+    made = first_success()
+    monkeypatch.setattr("builds.history.note", fail)
+    assert manager.run("first", {"idempotency_key": "k"}).status_code == 500
+    assert manager.delete(f"build/{made.pk}").status_code == 500
+    assert Build.objects.get() == made
+    assert not Deletion.objects.exists()
+    assert not UsedNonce.objects.exists()
 
 
 def test_a_key_belongs_to_its_user(operator, manager):
