@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from argparse import ArgumentTypeError
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Literal, TypeVar
 
@@ -20,7 +21,7 @@ from builds.api.auth import require, user_of
 from builds.api.jobs import LISTER
 from builds.api.replies import LINK, answer, refusals, with_next
 from builds.models import Build, BuildPayload, Deletion, LogMessage
-from builds.presentation import build_detail, build_rows, deletion_detail, log_line
+from builds.presentation import Json, build_detail, build_rows, deletion_detail, log_line
 from jobcontrol.exceptions import BuildStateError, InvalidRequest, NotFound
 from jobcontrol_site import lookup, moments
 
@@ -31,6 +32,7 @@ deletions = Router(tags=["deletions"])
 
 MAX_BUILDS = 100  # per page
 MAX_LINES = 1_000  # per page
+MAX_LINES_CHARS = 4 * 1024 * 1024  # of JSON, from which on a page of lines ends
 RETVAL_CHARS = 10_000  # of each build in a list
 MAX_TEXT = 500  # characters to look for
 
@@ -127,7 +129,7 @@ class LogFilters(BaseModel):
         json_schema_extra=schemas.any_of({"maxLength": MAX_TEXT, "pattern": "^[^\\u0000]*$"}),
     )
     after: int = Field(0, ge=0, le=schemas.BIGGEST_ID, description="only lines with a higher id")
-    limit: int = Field(MAX_LINES, ge=1, le=MAX_LINES)
+    limit: int = Field(MAX_LINES, ge=1, le=MAX_LINES, description="fewer come if they are long")
 
 
 @router.get(
@@ -140,10 +142,20 @@ def show_log(request: HttpRequest, build_id: int, filters: Query[LogFilters]) ->
     """Return lines of the log, oldest first."""
     require(request, "builds.view_build")
     lines = _lines(lookup.find_build(build_id), filters)
-    found = list(lines[: filters.limit + 1])
-    rows = [log_line(message) for message in found[: filters.limit]]
-    more = {"after": rows[-1]["id"]} if len(found) > filters.limit else None
-    return with_next(request, answer(rows), more)
+    rows, goes_on = _page(lines[: filters.limit + 1].iterator(chunk_size=100), filters.limit)
+    return with_next(request, answer(rows), {"after": rows[-1]["id"]} if goes_on else None)
+
+
+def _page(lines: Iterable[LogMessage], limit: int) -> tuple[list[Json], bool]:
+    """Return so many of the lines as make a page, one at least, and whether there are more."""
+    rows: list[Json] = []
+    chars = 0
+    for line in lines:
+        if len(rows) == limit or chars > MAX_LINES_CHARS:
+            return rows, True
+        rows.append(log_line(line))
+        chars += len(json.dumps(rows[-1]))
+    return rows, False
 
 
 def _lines(build: Build, filters: LogFilters) -> QuerySet[LogMessage]:

@@ -208,6 +208,20 @@ def test_a_log_is_read_page_by_page_and_goes_on_when_lines_are_added(viewer, log
     assert "Link" not in viewer.get(f"build/{logged.pk}/log?after={last}&limit=3")
 
 
+def test_a_page_of_long_lines_ends_sooner_and_leads_on(viewer, logged, monkeypatch):
+    """A thousand lines of 64 KiB each would be too much for one reply."""
+    monkeypatch.setattr("builds.api.builds.MAX_LINES_CHARS", 300)
+    address, pages = f"build/{logged.pk}/log", []
+    while address:
+        reply = viewer.get(address)
+        pages.append([int(row["message"].split()[1]) for row in reply.json()])
+        address = reply.get("Link", "")[1:].partition(">")[0].removeprefix("http://testserver/api/")
+    assert [number for page in pages for number in page] == [0, 1, 2, 3, 4]
+    assert {len(page) for page in pages} == {1, 2}
+    monkeypatch.setattr("builds.api.builds.MAX_LINES_CHARS", 0)
+    assert lines(viewer, logged) == [0], "one at least"
+
+
 @pytest.mark.parametrize(
     "query",
     ["level=LOUD", "level=99999", "level=", "since=yesterday", "since=", "until=2026-02-30"]
