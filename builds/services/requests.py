@@ -60,7 +60,8 @@ def request_build(**wish: Any) -> Build:
     """Record a build that a worker is to run (QUEUED), and wake one when this is committed.
 
     Takes the fields of `Request`. Raises ProtectedJob unless a protected job is armed, and what
-    `create_build` raises. A nonce that was used returns the build that it made.
+    `create_build` raises. A nonce that was used returns the build that it made, or raises
+    BuildStateError when that was deleted.
     """
     request = Request(**wish)
     refuse_unarmed(job=request.job, arm=request.arm)
