@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
@@ -28,6 +30,19 @@ def is_list(request: HttpRequest) -> bool:
     """Tell whether a list of rows is asked for, and not the page of one."""
     match = request.resolver_match
     return match is not None and (match.url_name or "").endswith("_changelist")
+
+
+class ListOfOurs(ChangeList):
+    """A list that takes a filter no database can answer for what it is: a mistake."""
+
+    def get_queryset(
+        self, request: HttpRequest, exclude_parameters: list[str | None] | None = None
+    ) -> QuerySet[Any]:
+        """Filter; a NUL in a filter leads back to the whole list, as other odd filters do."""
+        values = (value for found in self.get_filters_params().values() for value in found)
+        if any("\x00" in value for value in values):
+            raise IncorrectLookupParameters
+        return super().get_queryset(request, exclude_parameters)
 
 
 class TitledMixin(AnyAdminBase):
@@ -65,6 +80,10 @@ class ReadOnlyMixin(TitledMixin):
     def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
         """Refuse."""
         return False
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """Use the list that bears odd filters."""
+        return ListOfOurs
 
 
 class TagFilter(admin.SimpleListFilter):

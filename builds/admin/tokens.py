@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import quote, unquote
+from django.contrib.admin.views.main import ChangeList
 from django.contrib.admin.widgets import AdminSplitDateTime
 from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
@@ -20,6 +21,7 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_POST
 
 from builds import services
+from builds.admin.shared import ListOfOurs
 from builds.models import ApiToken
 from jobs.admin import TitledMixin
 
@@ -34,6 +36,7 @@ else:
 
 MAY_MAKE = "builds.add_apitoken"
 DEFAULT_DAYS = 90
+MOST_YEARS = 100
 
 
 def in_ninety_days() -> datetime:
@@ -65,6 +68,9 @@ class TokenForm(TokenFormBase):
         expires: datetime = self.cleaned_data["expires"]
         if expires <= timezone.now():
             raise forms.ValidationError("This is over already: choose a time to come.")
+        if expires.year > timezone.now().year + MOST_YEARS:
+            # The calendar ends with the year 9999, and in UTC that may be over sooner.
+            raise forms.ValidationError(f"Choose a time within the next {MOST_YEARS} years.")
         return expires
 
 
@@ -83,6 +89,10 @@ class ApiTokenAdmin(TitledMixin, TokenAdminBase):
     actions = ["revoke_selected"]
 
     # --- Who may -------------------------------------------------------------------------------
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:  # noqa: ARG002
+        """Use the list that bears odd filters."""
+        return ListOfOurs
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ApiToken]:
         """Show everybody their own tokens, a superuser all."""

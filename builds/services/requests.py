@@ -60,10 +60,14 @@ def request_build(**wish: Any) -> Build:
     """Record a build that a worker is to run (QUEUED), and wake one when this is committed.
 
     Takes the fields of `Request`. Raises ProtectedJob unless a protected job is armed, and what
-    `create_build` raises. A nonce that was used returns the build that it made.
+    `create_build` raises. A nonce that was used returns the build that it made, or raises
+    BuildStateError when that was deleted.
     """
     request = Request(**wish)
     refuse_unarmed(job=request.job, arm=request.arm)
+    if request.nonce and UsedNonce.objects.filter(nonce=request.nonce).exists():
+        # Whatever changed since: the answer to a repeated question is the build, no refusal.
+        return _build_of_nonce(request.nonce)
     try:
         with transaction.atomic():
             return queue_build(build=_create(request), arm=request.arm)
@@ -170,7 +174,7 @@ def _build_of_nonce(nonce: str) -> Build:
     number = UsedNonce.objects.get(nonce=nonce).build_number or 0
     build = Build.objects.select_related("job").filter(pk=number).first()
     if build is None:
-        raise InvalidRequest(
+        raise BuildStateError(
             f"this request made build #{number} before, and that was deleted. Ask anew."
         )
     build.asked_before = True

@@ -78,6 +78,14 @@ def test_a_token_that_is_over_already_is_not_made(maker):
     assert not ApiToken.objects.exists()
 
 
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Pacific/Kiritimati"])
+def test_a_token_does_not_outlive_the_calendar(maker, settings, zone):
+    settings.TIME_ZONE = zone
+    reply = browser_of(maker).post(ADD, form(expires_0="9999-12-31", expires_1="23:59:59"))
+    assert "within the next 100 years" in reply.content.decode()
+    assert not ApiToken.objects.exists()
+
+
 def test_only_a_superuser_makes_tokens_for_others(maker, root, make_user):
     other = make_user()
     assert 'name="user"' not in browser_of(maker).get(ADD).content.decode()

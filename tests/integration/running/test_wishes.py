@@ -120,7 +120,7 @@ def test_the_same_nonce_makes_one_build():
     assert first.pk == again.pk != other.pk
     assert Build.objects.count() == 2
     Build.objects.all().delete()
-    with pytest.raises(InvalidRequest, match="was deleted"):
+    with pytest.raises(BuildStateError, match="was deleted"):
         services.request_build(job=job("dep"), trigger="quick", nonce="n1")
     assert Build.objects.count() == 0
 
