@@ -130,6 +130,21 @@ def test_a_period_that_makes_no_sense_is_said(viewer, some_of_each, text):
         assert 'class="jc-problem"' in response.content.decode()
 
 
+@pytest.mark.parametrize("text", ["9999-12-31", "0001-01-01", "2999-12-31T23:59-12:00"])
+def test_a_period_at_the_edge_of_the_calendar_is_said(viewer, some_of_each, text):
+    page = viewer.get(LIST, {"since": text, "until": text})
+    assert page.status_code == 200
+    assert "is no time between 1970 and 2999" in page.content.decode()
+
+
+def test_blanks_around_an_id_are_part_of_it_where_it_has_them(viewer):
+    use_config("jobs:\n  - {id: ' a', function: 'm:f'}\n  - {id: b, function: 'm:f'}\n")
+    with_blank = Build.objects.create(job_id=" a")
+    without = Build.objects.create(job_id="b")
+    assert rows(viewer, "?" + urlencode({"job__id__exact": " a"})) == [with_blank.pk]
+    assert rows(viewer, "?" + urlencode({"job__id__exact": " b "})) == [without.pk]
+
+
 def test_filters_with_fields_keep_the_others(viewer, some_of_each):
     page = viewer.get(LIST + "?stage=finished&q=first&since=1d").content.decode()
     form = page[page.index('id="jc-filter-job"') - 900 : page.index('id="jc-filter-job"')]
