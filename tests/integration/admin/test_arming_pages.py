@@ -273,6 +273,14 @@ def test_several_are_armed_and_started_together(manager, config):
     assert response.redirect_chain == [(LIST, 302)]
     assert "Queued: build" in text(response)
     assert LogEntry.objects.count() == 4
+    told = LogEntry.objects.filter(object_id="purge").values_list("change_message", flat=True)
+    assert any("Armed a build, with 1 other job, to be started" in line for line in told)
+
+
+def test_one_that_is_armed_there_is_told_of_alone(manager):
+    manager.post(SEVERAL, {"job": ["purge"], "step": "arm"})
+    entry = LogEntry.objects.get()
+    assert entry.change_message == "Armed a build to be started within a minute."
 
 
 def test_several_are_started_all_or_none(manager):
