@@ -381,6 +381,22 @@ def test_a_page_with_errors_still_starts_once(builder):
     assert Build.objects.count() == 1
 
 
+def test_a_page_gone_back_to_and_filled_in_otherwise_starts_another_build(builder):
+    fields = {**filled_in(builder.get(form_of("dep"))), "step": "build"}
+    first = builder.post(form_of("dep"), fields)
+    second = builder.post(form_of("dep"), {**fields, "args": "[other]"})
+    assert first.headers["Location"] != second.headers["Location"]
+    assert Build.objects.count() == 2
+
+
+def test_browsers_do_not_keep_the_mark_of_a_page_for_the_next_one(builder):
+    """Firefox fills hidden fields with what they held before a reload."""
+    for address in (form_of("dep"), "/admin/jobs/job/", "/admin/jobs/job/dep/change/"):
+        fields = re.findall(r'<input[^>]*name="nonce"[^>]*>', builder.get(address).content.decode())
+        assert fields
+        assert all('autocomplete="off"' in field for field in fields), address
+
+
 @pytest.mark.parametrize("nonce", ["x" * 10_000, "\0", "arming:x", "\ud800"])
 def test_an_odd_nonce_is_as_good_as_any(builder, nonce):
     mark = nonce.encode("utf-8", "replace").decode()
