@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
@@ -134,6 +134,13 @@ class ConfigRevisionAdmin(ReadOnlyMixin, RevisionAdminBase):
         ("What changed", {"fields": ["changed_jobs"]}),
         ("Sources, secrets masked", {"fields": ["source_texts"]}),
     ]
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the list."""
+        more = {"title": "Configuration revisions", **(extra_context or {})}
+        return super().changelist_view(request, more)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ConfigRevision]:
         """Leave the large texts out of the list."""

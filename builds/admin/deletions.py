@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 
 from builds.admin.paging import BoundedPaginator
@@ -59,6 +59,12 @@ class DeletionAdmin(ReadOnlyMixin, DeletionAdminBase):
     ) -> type[ChangeList]:
         """Use the list that bears odd filters."""
         return ListOfOurs
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the list."""
+        return super().changelist_view(request, {"title": "Deletions", **(extra_context or {})})
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Deletion]:
         """Leave the large texts out of the list."""

@@ -207,3 +207,18 @@ def test_empty_lists_say_what_to_do(viewer, staff):
     client = staff("builds.view_deletion")
     assert "No build has been deleted." in text(client.get(deletions))
     assert "No deletion matches" in text(client.get(deletions + "?state__exact=DONE"))
+
+
+@pytest.mark.parametrize(
+    ("address", "title"),
+    [
+        ("/admin/builds/build/", "Builds"),
+        ("/admin/builds/deletion/", "Deletions"),
+        ("/admin/jobs/configrevision/", "Configuration revisions"),
+        ("/admin/jobs/job/", "Jobs"),
+    ],
+)
+def test_lists_are_named_by_what_they_list(staff, address, title):
+    names = ("builds.view_build", "builds.view_deletion", "jobs.view_configrevision")
+    page = staff("jobs.view_job", *names).get(address).content.decode()
+    assert re.search(r"<h1[^>]*>\s*(.*?)\s*</h1>", page[page.index('id="content"') :])[1] == title
