@@ -215,6 +215,12 @@ def test_each_input_is_chosen_the_latest_success_first(builder):
     assert dict(made.inputs.values_list("job_id", "dep_build")) == {"dep": old.pk, ODD_ID: odd.pk}
 
 
+def test_the_times_of_inputs_are_said_to_be_the_sites(builder, settings):
+    settings.TIME_ZONE = "Asia/Tokyo"
+    build("dep")
+    assert "in the time of Asia/Tokyo" in text(builder.get(form_of("job")))
+
+
 def test_a_build_that_the_file_pins_is_selected(builder):
     old = build("dep")
     build("dep")

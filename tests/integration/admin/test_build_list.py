@@ -120,6 +120,8 @@ def test_builds_are_filtered_by_period(viewer, some_of_each, settings):
     assert rows(viewer, "?since=2020-05-02&until=2020-05-02") == [third.pk]
     assert rows(viewer, "?until=2020-05-01") == []
     assert rows(viewer, "?since=2020-05-02 00:30&until=2020-05-02 01:30") == [third.pk]
+    # The page shows times in the reader's zone, and says that these are not.
+    assert "A day or a time of Asia/Tokyo" in text(viewer.get(LIST))
 
 
 @pytest.mark.parametrize("text", ["x", "2020-13-45", "9" * 30 + "w", "0000-00-00", "1d\n\n"])

@@ -147,6 +147,12 @@ def test_a_history_without_entries_says_so_truly(builder, viewer):
     assert f'title="{exact_time(made)}"' in page
 
 
+def test_the_days_of_the_filter_are_said_to_be_the_sites(viewer, settings):
+    settings.TIME_ZONE = "Asia/Tokyo"
+    build("first")
+    assert "Days are those of Asia/Tokyo." in section(viewer.get(page_of("first")), "builds")
+
+
 def test_times_say_the_exact_moment_on_hover(viewer):
     made = build("first")
     page = viewer.get(page_of("first")).content.decode()
