@@ -177,6 +177,16 @@ def test_a_configuration_that_changed_since_is_refused(manager):
     assert not protected_builds().exists()
 
 
+def test_a_job_that_was_retired_since_is_neither_armed_nor_started(manager):
+    armed = arm(manager)
+    use_config(CONFIG.replace("id: danger", "id: other"))
+    again = manager.post(FORM, {**hidden(armed), "step": "arm"})
+    assert "no longer in the configuration file" in text(again)
+    assert "token" not in hidden(again)
+    assert "no longer in the configuration file" in text(start(manager, armed))
+    assert not protected_builds().exists()
+
+
 def test_a_double_click_starts_once(manager):
     armed = arm(manager)
     start(manager, armed)
