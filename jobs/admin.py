@@ -181,6 +181,13 @@ class ConfigRevisionAdmin(ReadOnlyMixin, RevisionAdminBase):
         ("Sources, secrets masked", {"fields": ["source_texts"]}),
     ]
 
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the list."""
+        more = {"title": "Configuration revisions", **(extra_context or {})}
+        return super().changelist_view(request, more)
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[ConfigRevision]:
         """Leave the large texts out of the list."""
         found = super().get_queryset(request)

@@ -68,7 +68,7 @@ class _FormFilter(admin.ListFilter):
 
     def value(self, name: str) -> str:
         """Return what was filled in."""
-        return str(self.used_parameters.get(name, "")).strip()
+        return str(self.used_parameters.get(name, ""))
 
     def _form(self, changelist: ChangeList) -> dict[str, Any]:
         """Return what its template needs."""
@@ -98,6 +98,9 @@ class JobFilter(_FormFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Keep the builds of the job."""
         job_id = self.value("job__id__exact")
+        # Blanks around it were pasted with it, unless the id has them.
+        if job_id != job_id.strip() and not Job.objects.filter(pk=job_id).exists():
+            job_id = job_id.strip()
         return queryset.filter(job=job_id) if job_id else queryset
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
@@ -149,7 +152,7 @@ class PeriodFilter(_FormFilter):
         }
 
     def _moment(self, name: str, *, is_end: bool = False) -> datetime | None:
-        text = self.value(name)
+        text = self.value(name).strip()
         if not text:
             return None
         try:

@@ -15,7 +15,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from builds.admin import asking
 from builds.admin.arming import ArmPage
@@ -165,14 +165,20 @@ class BuildableJobAdmin(GraphMixin, JobAdmin):
             raise PermissionDenied
         return ArmPage(self, request).answer()
 
-    @method_decorator(require_POST)
+    @_get_or_post
     def build_now(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Ask for a build of one job and show it."""
+        """Ask for a build of one job and show it.
+
+        Who had to log in again comes back by GET, which starts nothing.
+        """
         job = self._visible_job(request, object_id)
         if not asking.may_run(request):
             raise PermissionDenied
         if job is None:
             return self._not_there(request, object_id)
+        if request.method != "POST":
+            messages.warning(request, "Nothing was started. Press the button to start a build.")
+            return HttpResponseRedirect(asking.job_address(job))
         asked = asking.ask(request, [job], trigger=Build.Trigger.QUICK)
         asking.tell(request, asked)
         made = [*asked.builds, *asked.before]

@@ -133,10 +133,6 @@ class _NonceUsed(Exception):  # noqa: N818 - from the insert to the one who look
 
 def _create(request: Request) -> Build:
     job = request.job
-    if job.retired:
-        raise InvalidRequest(
-            f"job {job.id!r} is no longer in the configuration file and can't be built."
-        )
     config, config_text = snapshot(request)
     with transaction.atomic():
         inputs = choose_inputs(job, request.dependency_builds)
@@ -184,9 +180,13 @@ def _build_of_nonce(nonce: str) -> Build:
 def snapshot(request: Request) -> tuple[dict[str, Any], str]:
     """Return the configuration that the build keeps, and its text.
 
-    Raises InvalidRequest for arguments that don't fit.
+    Raises InvalidRequest for a retired job and for arguments that don't fit.
     """
     job = request.job
+    if job.retired:
+        raise InvalidRequest(
+            f"job {job.id!r} is no longer in the configuration file and can't be built."
+        )
     if request.args is None and request.kwargs is None:
         return job.config, job.config_text
     config = dict(tags.decode(job.config))

@@ -70,7 +70,11 @@ def refuse_cleanup(build):
         raise RuntimeError("the archive is locked")
 '''
 
-CONFIG = """
+LONG_ID = "nightly_import_of_the_whole_customer_database_with_all_attachments"
+UNBROKEN_ID = "x" * 200
+
+CONFIG = (
+    """
 jobs:
   - id: shelves
     title: "Count the shelves"
@@ -160,3 +164,16 @@ jobs:
     args: ["<img src=x onerror=alert(1)>"]
     tags: ["<i>tag</i>"]
 """
+    + f"""
+  - id: {LONG_ID}
+    function: flows:number
+
+  - id: {UNBROKEN_ID}
+    function: flows:number
+
+  - id: needy
+    title: "Needs jobs with long names"
+    function: flows:number
+    dependencies: [{LONG_ID}, never, {UNBROKEN_ID}]
+"""
+)

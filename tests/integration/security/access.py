@@ -166,9 +166,9 @@ TABLE: list[Row] = [
         {"action": "arm_selected", "_selected_action": "guarded"},
     ),
     # The button never starts what is protected: it says why.
-    Row("admin:jobs_job_build", "/admin/jobs/job/{guarded}/build/", NO_METHOD, OPERATORS),
+    Row("admin:jobs_job_build", "/admin/jobs/job/{guarded}/build/", OPERATORS, OPERATORS),
     *model_rows("jobs_configrevision", "{revision}", READERS),
-    Row("admin:jobs_job_build", "/admin/jobs/job/{job}/build/", NO_METHOD, OPERATORS),
+    Row("admin:jobs_job_build", "/admin/jobs/job/{job}/build/", OPERATORS, OPERATORS),
     Row("admin:jobs_graph", "/admin/jobs/job/graph/", READERS, NO_METHOD),
     Row("admin:jobs_graph_file", "/admin/jobs/job/graph.svg", READERS, NO_METHOD),
     Row("admin:jobs_job_graph", "/admin/jobs/job/{job}/graph/", READERS, NO_METHOD),
