@@ -181,13 +181,6 @@ class ConfigRevisionAdmin(ReadOnlyMixin, RevisionAdminBase):
         ("Sources, secrets masked", {"fields": ["source_texts"]}),
     ]
 
-    def changelist_view(
-        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        """Show the list."""
-        more = {"title": "Configuration revisions", **(extra_context or {})}
-        return super().changelist_view(request, more)
-
     def get_queryset(self, request: HttpRequest) -> QuerySet[ConfigRevision]:
         """Leave the large texts out of the list."""
         found = super().get_queryset(request)
@@ -201,7 +194,7 @@ class ConfigRevisionAdmin(ReadOnlyMixin, RevisionAdminBase):
     @admin.display(description="read")
     def read_at(self, revision: ConfigRevision) -> SafeString:
         """When it was read, with the exact time on hover."""
-        return SafeString(render_to_string("jobs/_moment.html", {"at": revision.created}))
+        return SafeString(render_to_string("builds/_moment.html", {"at": revision.created}))
 
     @admin.display(description="changes")
     def summary(self, revision: ConfigRevision) -> str:
