@@ -156,6 +156,21 @@ class ApiTokenAdmin(TitledMixin, TokenAdminBase):
             kwargs["initial"] = request.user.pk
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
+    def get_form(
+        self,
+        request: HttpRequest,
+        obj: ApiToken | None = None,
+        change: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """Choose a user, and do nothing else with users here."""
+        form = super().get_form(request, obj, change=change, **kwargs)
+        user = form.base_fields.get("user")
+        if user is not None:
+            for name in ("add", "change", "delete", "view"):
+                setattr(user.widget, f"can_{name}_related", False)
+        return form
+
     # --- Making --------------------------------------------------------------------------------
 
     def save_model(self, request: HttpRequest, obj: ApiToken, form: Any, change: bool) -> None:  # noqa: ARG002
@@ -163,6 +178,13 @@ class ApiTokenAdmin(TitledMixin, TokenAdminBase):
         if not request.user.is_superuser:
             obj.user = cast("User", request.user)
         obj.text_shown_once = services.issue_token(token=obj)  # type: ignore[attr-defined]
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **options: Any
+    ) -> HttpResponse:
+        """Offer one button: after it the token is shown, this once."""
+        context |= {"show_save_and_add_another": False, "show_save_and_continue": False}
+        return super().render_change_form(request, context, *args, **options)
 
     def response_add(
         self,

@@ -195,3 +195,11 @@ def test_a_name_full_of_html_is_escaped(maker):
     reply = browser_of(maker).post(ADD, form(name="<script>alert(1)</script>"))
     assert "<script>alert" not in reply.content.decode()
     assert "<script>alert" not in browser_of(maker).get(LIST).content.decode()
+
+
+def test_the_form_has_one_button_and_leads_nowhere_else(admin_client):
+    """What comes after it is the token, shown once: nothing may be added or edited in between."""
+    page = admin_client.get("/admin/builds/apitoken/add/").content.decode()
+    assert 'name="_save"' in page
+    for other in ("_addanother", "_continue", "related-widget-wrapper-link"):
+        assert other not in page

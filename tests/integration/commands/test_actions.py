@@ -116,9 +116,9 @@ def test_an_armed_protected_job_is_built():
 
 @pytest.mark.parametrize("more", [[], ["--queue"]])
 def test_who_armed_a_build_at_the_command_line_stands_in_the_history(more):
-    user = User.objects.create_user("ann")
+    user = User.objects.create_user("operator")
     user.groups.add(Group.objects.get(name="manager"))
-    row = run_json("build_job", "protected", "--arm", "--user", "ann", *more)
+    row = run_json("build_job", "protected", "--arm", "--user", "operator", *more)
     assert Build.objects.get(pk=row["id"]).requested_by == user
     entry = LogEntry.objects.get()
     assert (entry.user, entry.object_id) == (user, "protected")

@@ -187,7 +187,7 @@ def test_an_input_is_not_deleted_under_a_new_build():
 
 @pytest.fixture
 def user() -> User:
-    return User.objects.create_user("ann")
+    return User.objects.create_user("operator")
 
 
 def wish(**changes) -> list[Request]:
@@ -218,7 +218,7 @@ def test_any_change_makes_an_arming_worthless(user):
     use_config(CONFIG)
     old = build("dep")
     token = arming.make_token(user=user, session_key="s", requests=wish())
-    other = User.objects.create_user("bob")
+    other = User.objects.create_user("other")
     for attempt in (
         {"user": other},
         {"session_key": "t"},
