@@ -12,6 +12,7 @@ from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
+from django.utils.functional import cached_property
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
@@ -34,6 +35,11 @@ def is_list(request: HttpRequest) -> bool:
 
 class ListOfOurs(ChangeList):
     """A list that takes a filter no database can answer for what it is: a mistake."""
+
+    @cached_property
+    def is_narrowed(self) -> bool:
+        """Whether a search or a filter hides rows."""
+        return bool(self.query or self.has_active_filters)
 
     def get_queryset(
         self, request: HttpRequest, exclude_parameters: list[str | None] | None = None
@@ -153,7 +159,7 @@ class JobAdmin(ReadOnlyMixin, JobAdminBase):
     """
 
     search_fields = ["id", "title", "function", "tag_text", "notes"]
-    search_help_text = "Search in id, title, function, tags and notes"
+    search_help_text = "id, title, function, tag, notes"
     list_per_page = 100
     list_max_show_all = 500
     show_full_result_count = False

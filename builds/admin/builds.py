@@ -51,11 +51,11 @@ class BuildAdmin(ReadOnlyMixin, BuildViews):
     list_display_links = ["number"]
     list_filter = [
         filters.StageFilter,
-        "status",
+        ("status", filters.ChoiceMenu),
         filters.JobFilter,
         filters.PeriodFilter,
-        "trigger",
-        "failure_kind",
+        ("trigger", filters.ChoiceMenu),
+        ("failure_kind", filters.ChoiceMenu),
     ]
     list_select_related = ["job", "requested_by"]
     list_per_page = 100

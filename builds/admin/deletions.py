@@ -10,6 +10,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
+from builds.admin.filters import ChoiceMenu
 from builds.admin.paging import BoundedPaginator
 from builds.admin.shared import ListOfOurs, partial
 from builds.models import Build, Deletion
@@ -28,7 +29,7 @@ class DeletionAdmin(ReadOnlyMixin, DeletionAdminBase):
     """What was deleted, by whom, and how the cleanup went."""
 
     list_display = ["label", "state_badge", "job_link", "outcome_text", "asked"]
-    list_filter = ["state", "outcome"]
+    list_filter = [("state", ChoiceMenu), ("outcome", ChoiceMenu)]
     list_select_related = ["job", "requested_by"]
     list_per_page = 100
     list_max_show_all = 0

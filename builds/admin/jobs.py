@@ -20,15 +20,9 @@ from django.views.decorators.http import require_http_methods, require_safe
 from builds.admin import asking
 from builds.admin.arming import ArmPage
 from builds.admin.build_form import BuildFormPage
+from builds.admin.filters import YesNoMenu
 from builds.admin.graph import GraphMixin
-from builds.admin.job_list import (
-    JobChangeList,
-    ProblemMenu,
-    StatusFilter,
-    TagMenu,
-    YesNoMenu,
-    row_of,
-)
+from builds.admin.job_list import JobChangeList, ProblemMenu, StatusFilter, TagMenu, row_of
 from builds.admin.job_page import job_page
 from builds.admin.shared import partial
 from builds.models import Build

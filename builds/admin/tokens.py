@@ -12,7 +12,8 @@ from django.contrib.admin.views.main import ChangeList
 from django.contrib.admin.widgets import AdminSplitDateTime
 from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -21,6 +22,7 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_POST
 
 from builds import services
+from builds.admin.filters import MENU
 from builds.admin.shared import ListOfOurs
 from builds.models import ApiToken
 from jobs.admin import TitledMixin
@@ -74,6 +76,27 @@ class TokenForm(TokenFormBase):
         return expires
 
 
+class TokenStateFilter(admin.SimpleListFilter):
+    """Tokens by whether they open anything now."""
+
+    title = "state"
+    parameter_name = "state"
+    template = MENU
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
+        """Offer the states."""
+        return [("valid", "Valid"), ("expired", "Expired"), ("revoked", "Revoked")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:  # noqa: ARG002
+        """Keep the tokens in the chosen state, which is that of the list."""
+        kept = {
+            "valid": Q(revoked=None, expires__gt=Now(), user__is_active=True),
+            "expired": Q(revoked=None, expires__lte=Now()),
+            "revoked": Q(revoked__isnull=False),
+        }
+        return queryset.filter(kept.get(str(self.value()), Q()))
+
+
 @admin.register(ApiToken)
 class ApiTokenAdmin(TitledMixin, TokenAdminBase):
     """Everybody who may make tokens sees and revokes their own, a superuser all of them."""
@@ -83,9 +106,11 @@ class ApiTokenAdmin(TitledMixin, TokenAdminBase):
     change_list_template = "builds/api_tokens.html"
     list_display = ["name", "user", "start", "state", "expires", "last_used"]
     list_select_related = ["user"]
-    list_filter = ["revoked"]
+    list_filter = [TokenStateFilter]
     search_fields = ["name", "user__username", "prefix"]
+    search_help_text = "name, user, first characters"
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
     actions = ["revoke_selected"]
 
     # --- Who may -------------------------------------------------------------------------------

@@ -42,7 +42,7 @@ def test_without_any_revision_the_list_says_how_to_find_out_why(admin_client, mo
         ConfigRevisionAdmin, "get_queryset", lambda *_: ConfigRevision.objects.none()
     )
     page = admin_client.get(reverse("admin:jobs_configrevision_changelist"))
-    assert heading(page) == "Config revisions"
+    assert heading(page) == "Configuration revisions"
     assert "No configuration has been read yet. jobcontrol-cli check-jobs tells" in text(page)
 
 

@@ -10,6 +10,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from builds import services
 from builds.models import ApiToken
 from tests.integration.api.conftest import ApiClient, make_token
 
@@ -203,3 +204,19 @@ def test_the_form_has_one_button_and_leads_nowhere_else(admin_client):
     assert 'name="_save"' in page
     for other in ("_addanother", "_continue", "related-widget-wrapper-link"):
         assert other not in page
+
+
+def test_tokens_are_filtered_by_what_they_are_worth(admin_client, admin_user):
+    now = timezone.now()
+    for name, expires, revoked in (
+        ("good", now + timedelta(days=1), None),
+        ("old", now - timedelta(days=1), None),
+        ("gone", now + timedelta(days=1), now),
+    ):
+        services.issue_token(
+            token=ApiToken(name=name, user=admin_user, expires=expires, revoked=revoked)
+        )
+    for state, wanted in (("valid", "good"), ("expired", "old"), ("revoked", "gone")):
+        found = admin_client.get(LIST, {"state": state}).context["cl"].result_list
+        assert [token.name for token in found] == [wanted]
+    assert len(admin_client.get(LIST, {"state": "odd"}).context["cl"].result_list) == 3
