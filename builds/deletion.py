@@ -6,26 +6,24 @@ In a worker for those asked for in the browser, in place for Python and the comm
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from builds import calling, capture, context, flags, isolation, services, sessions, tracebacks
+from builds.excerpts import LogExcerpt
 from builds.models import Build, Deletion
 from builds.recorder import recorder
 from builds.sessions import BuildSession
 from builds.workers import WorkerIdentity
 from jobcontrol.exceptions import CleanupFailed, LeaseLost
-from jobcontrol.utils.text import clean_text
 from jobs import registry
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 logger = logging.getLogger(__name__)
-
-MAX_LOG_CHARS = 256 * 1024
-MAX_RECORDS = 10_000
 
 Outcome = Deletion.Outcome
 
@@ -88,9 +86,11 @@ def _carry_out(deletion: Deletion) -> str | None:
     if failure is None:
         logger.info("build #%s of %s was deleted", deletion.build_number, deletion.job_id)
         return None
+    why = redactor.redact(_describe(failure))
+    stop = "" if why.endswith((".", "!", "?")) else "."
     return (
         f"build #{deletion.build_number} was kept: its cleanup function {name} failed with "
-        f"{redactor.redact(_describe(failure))}. Mend that, or delete it without cleanup."
+        f"{why}{stop} Mend that, or delete it without cleanup."
     )
 
 
@@ -98,22 +98,32 @@ def _clean_up(deletion: Deletion) -> tuple[str, BaseException | None]:
     """Call the cleanup function; return what it logged and what it raised."""
     assert deletion.claim_token is not None
     redactor = registry.redactor()
+    excerpt = LogExcerpt(redactor)
     session = BuildSession(
-        deletion.build_number, deletion.claim_token, redactor, deletion_id=deletion.pk
+        deletion.build_number,
+        deletion.claim_token,
+        redactor,
+        deletion_id=deletion.pk,
+        excerpt=excerpt,
     )
     build = recorder().call(
         lambda: Build.objects.select_related("job", "payload").get(pk=deletion.build_number)
     )
     failure: BaseException | None = None
+    owner = os.getpid()
     with _surroundings(session), context.active(build):
         try:
             info = context.author_api().build_info(build)
             calling.call(deletion.cleanup_function, [info], {})
         except BaseException as error:  # noqa: BLE001 - whatever the job's function raises
             failure = error
-    entries = session.logs.take(MAX_RECORDS)
-    lines = (f"{logging.getLevelName(entry.level)} {entry.message}" for entry in entries)
-    return clean_text(redactor.redact("\n".join(lines)), MAX_LOG_CHARS), failure
+        if os.getpid() != owner:
+            # The function forked, and this is the child coming back out of it: the deletion, and
+            # whatever this process does next, are the parent's.
+            os._exit(0 if failure is None else 1)
+    # On its thread, which may be about to add what it took.
+    recorder().call(lambda: recorder().drain(session))
+    return str(excerpt), failure
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -203,6 +204,10 @@ class BuildForm(forms.Form):
                 )
 
     # --- What is wanted
+
+    def as_typed(self) -> str:
+        """Return all that was filled in, as one text."""
+        return json.dumps({name: self.data.get(self.add_prefix(name)) for name in self.fields})
 
     def overrides(self) -> dict[str, Any]:
         """Return those of args and kwargs that differ from the job's own."""

@@ -352,7 +352,7 @@ class Deletion(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"deletion of #{self.build_number} of {self.job_id}: {self.get_state_display()}"
+        return f"deletion of build #{self.build_number} of {self.job_id}"
 
 
 class Cluster(models.Model):

@@ -85,21 +85,19 @@ def picture(graph: Graph, file_format: str, *, base: str) -> bytes:
     """
     if file_format != "svg":
         links_base = base if file_format == "dot" else ""  # a PNG has no links
-        return _kept(
-            (file_format, graph.digest, links_base), lambda: _draw(graph, file_format, links_base)
-        )
+        return _drawn(graph, file_format, links_base)
     return _kept(
-        ("file", graph.digest, base), lambda: svg.file(_svg(graph), graph, base=base).encode()
+        ("file", graph.digest, base),
+        lambda: svg.file(_drawn(graph, "svg"), graph, base=base).encode(),
     )
 
 
 def inline_svg(graph: Graph) -> str:
     """Return the picture as an element that the style sheet colours. Raises NoPicture."""
-    return _kept(("inline", graph.digest), lambda: svg.inline(_svg(graph), graph).encode()).decode()
-
-
-def _svg(graph: Graph) -> bytes:
-    return _kept(("svg", graph.digest), lambda: _draw(graph, "svg", ""))
+    inline = _kept(
+        ("inline", graph.digest), lambda: svg.inline(_drawn(graph, "svg"), graph).encode()
+    )
+    return inline.decode()
 
 
 def _kept(key: tuple[str, ...], make: Callable[[], bytes]) -> bytes:
@@ -110,7 +108,12 @@ def _kept(key: tuple[str, ...], make: Callable[[], bytes]) -> bytes:
     return found
 
 
-def _draw(graph: Graph, file_format: str, base: str) -> bytes:
+def _drawn(graph: Graph, file_format: str, base: str = "") -> bytes:
+    """Return what Graphviz makes of the graph; who asks while it is drawn waits for that."""
+    key = (file_format, graph.digest, base)
+    found = cache.get(key)
+    if found is not None:
+        return found
     if file_format != "dot" and not graph.is_drawable:
         raise NoPicture(
             f"{len(graph.nodes):,} jobs with {len(graph.edges):,} dependencies are too many for a "
@@ -121,7 +124,7 @@ def _draw(graph: Graph, file_format: str, base: str) -> bytes:
     if not _drawing.acquire(timeout=DRAWING_SECONDS):
         raise NoPicture("Other graphs are being drawn; try again in a moment.")
     try:
-        return _run(document)
+        return _kept(key, lambda: _run(document))
     finally:
         _drawing.release()
 

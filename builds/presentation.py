@@ -20,6 +20,7 @@ from builds.models import (
     Deletion,
     LogMessage,
 )
+from builds.reading import read_together
 from builds.status import JobStatus, reason
 from jobcontrol.utils import ProgressReport, TracebackInfo
 from jobs.models import Job, JobDependency
@@ -66,7 +67,7 @@ def job_detail(job: Job, status: JobStatus, *, with_build: bool = True) -> Json:
 
 def build_detail(build: Build) -> Json:
     """Return one build."""
-    return build_rows([build])[0]
+    return read_together(build, lambda found: build_rows([found])[0])
 
 
 def build_rows(

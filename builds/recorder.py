@@ -22,6 +22,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
 from builds import flags, interrupts, services, tracebacks, workers
+from builds.excerpts import LogExcerpt
 from builds.logs import LogEntry
 from builds.sessions import BuildSession, Cause
 from jobs.policies import spoken
@@ -78,6 +79,12 @@ class Recorder:
         while len(session.logs) > CHUNK and not session.lost:
             if not self._flush(session):
                 return
+
+    def drain(self, session: BuildSession) -> None:
+        """Take all that is left of a cleanup's log."""
+        while len(session.logs):
+            self._flush(session)
+        self._flush(session)  # once more, for a word on what was dropped
 
     def write_marker(self, session: BuildSession) -> None:
         """Write, if that is possible at all, that records were dropped."""
@@ -181,9 +188,8 @@ class Recorder:
 
     def _flush(self, session: BuildSession) -> bool:
         """Write one chunk of the session's records; return whether that worked."""
-        if session.deletion_id is not None:
-            # What a cleanup logs is kept with the deletion, at its end.
-            return True
+        if session.excerpt is not None:
+            return self._keep(session, session.excerpt)
         entries, nodes = session.logs.take(CHUNK), session.progress.take()
         if session.lost or not (entries or nodes):
             return True
@@ -203,6 +209,23 @@ class Recorder:
             return False
         session.logs.healthy = True
         self._failed_writes = 0
+        if len(session.logs):
+            self._wake.set()
+        return True
+
+    def _keep(self, session: BuildSession, excerpt: LogExcerpt) -> bool:
+        """Take one chunk of a cleanup's log, which is stored with its deletion, at the end.
+
+        It is taken all the time: a cleanup whose buffer is full would wait for room.
+        """
+        entries = session.logs.take(CHUNK)
+        try:
+            excerpt.add(entries)
+        except Exception:
+            # As in `_flush`: without this thread there is no heartbeat.
+            logger.exception("%s records of a cleanup are dropped", len(entries))
+            session.logs.count_dropped(len(entries))
+            return False
         if len(session.logs):
             self._wake.set()
         return True

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from time import monotonic
 
+from builds.excerpts import LogExcerpt
 from builds.logs import LogBuffer
 from builds.progress import MAX_NODES, ProgressBuffer
 from jobcontrol import globals as context_state
@@ -43,6 +44,8 @@ class BuildSession:
     progress: ProgressBuffer = field(default_factory=ProgressBuffer)
     # The deletion whose cleanup this is, if it is no run of the build.
     deletion_id: int | None = None
+    # Where the log of such a cleanup goes.
+    excerpt: LogExcerpt | None = None
     # Seconds after which its function is interrupted.
     timeout: float | None = None
     # Whether a failure is tried again if the job says so: not what was run in place.

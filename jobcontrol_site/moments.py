@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import logging
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
 from jobs.policies import parse_duration
 
+# Nearer to the edges of the calendar, a time in one zone is none in another.
+_FIRST, _END = datetime(1970, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, tzinfo=UTC)
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -55,7 +57,10 @@ def _calendar_time(text: str) -> datetime:
         raise argparse.ArgumentTypeError(
             f"{text!r} is no time: use for example 2026-01-31, 2026-01-31T08:30 or 1h (ago)"
         )
-    return timezone.make_aware(found) if timezone.is_naive(found) else found
+    moment = timezone.make_aware(found) if timezone.is_naive(found) else found
+    if not _FIRST <= moment < _END:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time between 1970 and 2999")
+    return moment
 
 
 def level(text: str) -> int:

@@ -42,6 +42,8 @@ def serve(host: str, port: int) -> None:
             "worker_class": "gthread",
             "threads": THREADS,
             "loglevel": "warning",
+            # The longest that gunicorn reads: ids and filters in any script, percent-encoded.
+            "limit_request_line": 8190,
             "graceful_timeout": 10,
         }
     ).run()

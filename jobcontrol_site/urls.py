@@ -14,3 +14,4 @@ urlpatterns = [
 ]
 
 handler400 = errors.bad_request
+handler500 = errors.server_error

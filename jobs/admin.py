@@ -7,18 +7,24 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
+from django.utils.functional import cached_property
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 
 from jobs.models import ConfigRevision, Job, JobQuerySet
 
 if TYPE_CHECKING:
     JobAdminBase = admin.ModelAdmin[Job]
     RevisionAdminBase = admin.ModelAdmin[ConfigRevision]
+    AnyAdminBase = admin.ModelAdmin[Any]
 else:
     JobAdminBase = RevisionAdminBase = admin.ModelAdmin
+    AnyAdminBase = object
 
 
 def is_list(request: HttpRequest) -> bool:
@@ -27,8 +33,47 @@ def is_list(request: HttpRequest) -> bool:
     return match is not None and (match.url_name or "").endswith("_changelist")
 
 
-class ReadOnlyMixin:
+class ListOfOurs(ChangeList):
+    """A list that takes a filter no database can answer for what it is: a mistake."""
+
+    @cached_property
+    def is_narrowed(self) -> bool:
+        """Whether a search or a filter hides rows."""
+        return bool(self.query or self.has_active_filters)
+
+    def get_queryset(
+        self, request: HttpRequest, exclude_parameters: list[str | None] | None = None
+    ) -> QuerySet[Any]:
+        """Filter; a NUL in a filter leads back to the whole list, as other odd filters do."""
+        values = (value for found in self.get_filters_params().values() for value in found)
+        if any("\x00" in value for value in values):
+            raise IncorrectLookupParameters
+        return super().get_queryset(request, exclude_parameters)
+
+
+class TitledMixin(AnyAdminBase):
+    """Names pages by what they show, not by what Django's admin would have people do there."""
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the list."""
+        title = capfirst(self.opts.verbose_name_plural)
+        return super().changelist_view(request, {"title": title, **(extra_context or {})})
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **options: Any
+    ) -> HttpResponse:
+        """Show one row."""
+        if context.get("original") is not None:
+            context |= {"title": capfirst(str(context["original"])), "subtitle": None}
+        return super().render_change_form(request, context, *args, **options)
+
+
+class ReadOnlyMixin(TitledMixin):
     """Refuses every write in the admin: the configuration file is the only source."""
+
+    change_form_template = "jobs/read_only.html"
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Refuse."""
@@ -41,6 +86,10 @@ class ReadOnlyMixin:
     def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
         """Refuse."""
         return False
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """Use the list that bears odd filters."""
+        return ListOfOurs
 
 
 class TagFilter(admin.SimpleListFilter):
@@ -110,7 +159,7 @@ class JobAdmin(ReadOnlyMixin, JobAdminBase):
     """
 
     search_fields = ["id", "title", "function", "tag_text", "notes"]
-    search_help_text = "Search in id, title, function, tags and notes"
+    search_help_text = "id, title, function, tag, notes"
     list_per_page = 100
     list_max_show_all = 500
     show_full_result_count = False
@@ -126,11 +175,14 @@ class JobAdmin(ReadOnlyMixin, JobAdminBase):
 class ConfigRevisionAdmin(ReadOnlyMixin, RevisionAdminBase):
     """The configuration at each moment when it changed, newest first."""
 
-    list_display = ["__str__", "when", "path", "summary"]
+    list_display = ["number", "read_at", "path", "summary"]
     list_per_page = 100
+    list_max_show_all = 0
+    sortable_by = ()
     show_full_result_count = False
+    change_list_template = "jobs/revisions.html"
     fieldsets = [
-        (None, {"fields": ["when", "path", "hash"]}),
+        (None, {"fields": ["read_at", "path", "hash"]}),
         ("What changed", {"fields": ["changed_jobs"]}),
         ("Sources, secrets masked", {"fields": ["source_texts"]}),
     ]
@@ -140,9 +192,14 @@ class ConfigRevisionAdmin(ReadOnlyMixin, RevisionAdminBase):
         found = super().get_queryset(request)
         return found.defer("sources") if is_list(request) else found
 
-    @admin.display(description="read", ordering="created")
-    def when(self, revision: ConfigRevision) -> SafeString:
-        """When the file was first read like this."""
+    @admin.display(description="revision")
+    def number(self, revision: ConfigRevision) -> str:
+        """The number that builds name it by."""
+        return f"#{revision.pk}"
+
+    @admin.display(description="read")
+    def read_at(self, revision: ConfigRevision) -> SafeString:
+        """When it was read, with the exact time on hover."""
         return SafeString(render_to_string("builds/_moment.html", {"at": revision.created}))
 
     @admin.display(description="changes")

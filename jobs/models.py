@@ -192,4 +192,4 @@ class ConfigRevision(MirrorModel):
         verbose_name = "configuration revision"
 
     def __str__(self) -> str:
-        return f"#{self.pk}"
+        return f"revision #{self.pk} of the configuration"

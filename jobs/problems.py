@@ -55,7 +55,8 @@ class Problem:
         return f"{where}{self.message}  [{self.rule}]{excerpt}"
 
     def _of_the_expanded_text(self) -> str:
-        if not self.expanded:
+        is_same = (self.source_path, self.source_line) == (self.path, self.line)
+        if not self.expanded or is_same:
             return ""
         if self.source_line is None:
             return " of the expanded text"

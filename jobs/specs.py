@@ -63,6 +63,9 @@ def id_problem(text: str) -> str:
         return "must not be empty"
     if len(text) > MAX_ID_LENGTH:
         return f"has {len(text)} characters; at most {MAX_ID_LENGTH} are allowed"
+    if text in (".", ".."):
+        # Browsers take these out of addresses, however they are written there.
+        return "must not be '.' or '..': such a job would have no address"
     return _control_problem(text)
 
 

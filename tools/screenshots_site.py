@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-USER = "maria"
+USER = "admin"
 
 MODULE = '''
 """Jobs of a small shop."""

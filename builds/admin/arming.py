@@ -97,9 +97,10 @@ class ArmPage:
         token = arming.make_token(
             user=self.request.user, session_key=session_of(self.request), requests=wanted
         )
-        for request in wanted:
-            text = f"Armed a build, with {len(wanted) - 1} other jobs, to be started in a minute."
-            history.note(self.request.user, request.job, text)
+        others = len(wanted) - 1
+        together = f", with {others} other job{'s' if others > 1 else ''}," if others else ""
+        text = f"Armed a build{together} to be started within a minute."
+        history.note_many(self.request.user, [request.job for request in wanted], text)
         return armed_page(
             self.admin,
             self.request,

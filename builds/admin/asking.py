@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -55,15 +56,16 @@ def new_nonce() -> str:
     return secrets.token_urlsafe(16)
 
 
-def nonce_for(request: HttpRequest, job: Job) -> str:
+def nonce_for(request: HttpRequest, job: Job, wish: str = "") -> str:
     """Return the nonce that this page's button for this job sends; "" when it sends none.
 
     The page's mark is digested with user and job: it may hold anything, and stand for more jobs.
+    `wish` is what was filled in: a page gone back to and filled in otherwise is no second click.
     """
     mark = request.POST.get("nonce", "")
     if not mark:
         return ""
-    text = "\n".join((str(request.user.pk), job.pk, mark))
+    text = json.dumps([request.user.pk, job.pk, mark, wish])
     return "page:" + hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
 

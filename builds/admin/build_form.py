@@ -113,7 +113,7 @@ class BuildFormPage:
         try:
             build = self._record(form, arm=True)
         except ArmingRefused as error:
-            made = made_before(self.request, self.job)
+            made = made_before(self.request, self.job, form.as_typed())
             if made is not None:
                 messages.warning(self.request, started_before_text([made], error))
                 return asking.lead_to(self.request, made)
@@ -138,7 +138,7 @@ class BuildFormPage:
                     session_key=session_of(self.request),
                     requests=[wanted],
                 )
-            nonce = asking.nonce_for(self.request, self.job)
+            nonce = asking.nonce_for(self.request, self.job, form.as_typed())
             build = services.request_build(**{**vars(wanted), "arm": arm, "nonce": nonce})
             asking.record(self.request, build, self._remark(form, arm))
         return build
@@ -223,9 +223,9 @@ def session_of(request: HttpRequest) -> str:
     return str(request.session.session_key or "")
 
 
-def made_before(request: HttpRequest, job: Job) -> Build | None:
+def made_before(request: HttpRequest, job: Job, wish: str = "") -> Build | None:
     """Return the build that this very page made of the job before (a double click)."""
-    nonce = asking.nonce_for(request, job)
+    nonce = asking.nonce_for(request, job, wish)
     used = UsedNonce.objects.filter(nonce=nonce).first() if nonce else None
     if used is None or used.build_number is None:
         return None

@@ -80,7 +80,7 @@ class BuildViews(BuildAdminBase):
             request,
             "builds/log.html",
             f"Log of build #{build.pk}",
-            {"build": build, **log_pages.log_page(build, request.GET)},
+            log_pages.log_page(build, request.GET),
         )
 
     @method_decorator(require_safe)

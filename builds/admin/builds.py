@@ -51,11 +51,11 @@ class BuildAdmin(ReadOnlyMixin, BuildViews):
     list_display_links = ["number"]
     list_filter = [
         filters.StageFilter,
-        "status",
+        ("status", filters.ChoiceMenu),
         filters.JobFilter,
         filters.PeriodFilter,
-        "trigger",
-        "failure_kind",
+        ("trigger", filters.ChoiceMenu),
+        ("failure_kind", filters.ChoiceMenu),
     ]
     list_select_related = ["job", "requested_by"]
     list_per_page = 100
@@ -113,12 +113,6 @@ class BuildAdmin(ReadOnlyMixin, BuildViews):
     ) -> tuple[QuerySet[Build], bool]:
         """Search by number and by job."""
         return filters.search(queryset, search_term), False
-
-    def changelist_view(
-        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        """Show the list."""
-        return super().changelist_view(request, {"title": "Builds", **(extra_context or {})})
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
         """Allow the links "builds of this job" and "builds that use this one"."""

@@ -10,11 +10,12 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
+from builds.admin.filters import ChoiceMenu
 from builds.admin.paging import BoundedPaginator
 from builds.admin.shared import ListOfOurs, partial
 from builds.models import Build, Deletion
+from builds.pages.build import worker_label
 from builds.pages.tracebacks import traceback_links
-from builds.workers import WorkerIdentity
 from jobs.admin import ReadOnlyMixin, is_list
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class DeletionAdmin(ReadOnlyMixin, DeletionAdminBase):
     """What was deleted, by whom, and how the cleanup went."""
 
     list_display = ["label", "state_badge", "job_link", "outcome_text", "asked"]
-    list_filter = ["state", "outcome"]
+    list_filter = [("state", ChoiceMenu), ("outcome", ChoiceMenu)]
     list_select_related = ["job", "requested_by"]
     list_per_page = 100
     list_max_show_all = 0
@@ -39,18 +40,15 @@ class DeletionAdmin(ReadOnlyMixin, DeletionAdminBase):
     search_fields = ["=build_number", "job__id", "job__title"]
     search_help_text = "A build's number, or a part of a job's id or title"
     change_list_template = "builds/deletions.html"
-    fields = [
-        "build_link",
-        "job_link",
-        "state_badge",
-        "outcome_text",
-        "cleanup_text",
-        "asked",
-        "ended_at",
-        "worker_label",
-        "log_text",
-        "traceback_text",
-    ]
+    always_shown = ("build_link", "job_link", "state_badge", "cleanup_text", "asked")
+    # Field → the column without which there is nothing to show.
+    shown_if_there = {
+        "outcome_text": "outcome",
+        "ended_at": "ended",
+        "worker_label": "worker",
+        "traceback_text": "traceback",
+        "log_text": "log",
+    }
 
     def get_changelist(
         self,
@@ -59,6 +57,11 @@ class DeletionAdmin(ReadOnlyMixin, DeletionAdminBase):
     ) -> type[ChangeList]:
         """Use the list that bears odd filters."""
         return ListOfOurs
+
+    def get_fields(self, request: HttpRequest, obj: Deletion | None = None) -> Any:  # noqa: ARG002
+        """Show what there is by now."""
+        found = [name for name, column in self.shown_if_there.items() if getattr(obj, column, None)]
+        return [*self.always_shown, *found]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Deletion]:
         """Leave the large texts out of the list."""
@@ -109,8 +112,7 @@ class DeletionAdmin(ReadOnlyMixin, DeletionAdminBase):
     @admin.display(description="worker")
     def worker_label(self, deletion: Deletion) -> str | None:
         """The process that did it."""
-        worker = WorkerIdentity.parse(deletion.worker)
-        return worker.label if worker else deletion.worker or None
+        return worker_label(deletion.worker) or None
 
     @admin.display(description="log of the cleanup")
     def log_text(self, deletion: Deletion) -> SafeString | None:

@@ -1,4 +1,4 @@
-"""Filters of the list of builds."""
+"""Filters of our lists, as menus in the line above them."""
 # ruff: noqa: ARG002 - the signatures are Django's
 
 from __future__ import annotations
@@ -18,6 +18,19 @@ from jobcontrol_site import moments
 from jobs.models import Job
 
 JOBS_OFFERED = 1_000
+MENU = "builds/filter.html"
+
+
+class ChoiceMenu(admin.ChoicesFieldListFilter):
+    """Rows by a field of few values."""
+
+    template = MENU
+
+
+class YesNoMenu(admin.BooleanFieldListFilter):
+    """Rows by what is true of them or not."""
+
+    template = MENU
 
 
 class StageFilter(admin.SimpleListFilter):
@@ -25,6 +38,7 @@ class StageFilter(admin.SimpleListFilter):
 
     title = "stage"
     parameter_name = "stage"
+    template = MENU
     STAGES: ClassVar[dict[str, tuple[str, Callable[[Any], Any]]]] = {
         "unfinished": ("Waits or runs", lambda builds: builds.finished(False)),
         "started": ("Started", lambda builds: builds.started()),
@@ -68,7 +82,7 @@ class _FormFilter(admin.ListFilter):
 
     def value(self, name: str) -> str:
         """Return what was filled in."""
-        return str(self.used_parameters.get(name, "")).strip()
+        return str(self.used_parameters.get(name, ""))
 
     def _form(self, changelist: ChangeList) -> dict[str, Any]:
         """Return what its template needs."""
@@ -98,6 +112,9 @@ class JobFilter(_FormFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Keep the builds of the job."""
         job_id = self.value("job__id__exact")
+        # Blanks around it were pasted with it, unless the id has them.
+        if job_id != job_id.strip() and not Job.objects.filter(pk=job_id).exists():
+            job_id = job_id.strip()
         return queryset.filter(job=job_id) if job_id else queryset
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
@@ -116,7 +133,12 @@ class PeriodFilter(_FormFilter):
     title = "time"
     template = "builds/filter_period.html"
     names = ("since", "until")
-    SHORTCUTS = (("1h", "Past hour"), ("1d", "Past day"), ("7d", "Past 7 days"), ("30d", "30 days"))
+    SHORTCUTS = (
+        ("1h", "Past hour"),
+        ("1d", "Past day"),
+        ("7d", "Past 7 days"),
+        ("30d", "Past 30 days"),
+    )
 
     def __init__(
         self, request: HttpRequest, params: dict[str, Any], model: Any, model_admin: Any
@@ -138,6 +160,7 @@ class PeriodFilter(_FormFilter):
             "since": self.value("since"),
             "until": self.value("until"),
             "problems": self.problems,
+            "summary": self._summary(),
             "shortcuts": [
                 {
                     "label": label,
@@ -148,8 +171,15 @@ class PeriodFilter(_FormFilter):
             ],
         }
 
+    def _summary(self) -> str:
+        since, until = self.value("since"), self.value("until")
+        known = dict(self.SHORTCUTS)
+        if not until:
+            return known.get(since) or f"from {since}"
+        return f"{since} to {until}" if since else f"to {until}"
+
     def _moment(self, name: str, *, is_end: bool = False) -> datetime | None:
-        text = self.value(name)
+        text = self.value(name).strip()
         if not text:
             return None
         try:

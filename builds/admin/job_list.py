@@ -13,6 +13,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from builds.admin import asking
+from builds.admin.filters import MENU
 from builds.admin.shared import ListOfOurs
 from builds.models import Build
 from builds.readiness import why_not
@@ -21,7 +22,6 @@ from jobs.admin import ProblemFilter, TagFilter
 from jobs.models import Job
 
 DEPENDENCIES_SHOWN = 6
-MENU = "builds/filter.html"
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,6 @@ class JobChangeList(ListOfOurs):
         """Return what the filter by status looked up already."""
         chosen = (spec for spec in self.filter_specs if isinstance(spec, StatusFilter))
         return next((spec.statuses for spec in chosen), {})
-
-    @cached_property
-    def is_narrowed(self) -> bool:
-        """Whether a search or a filter hides jobs."""
-        return bool(self.query or self.has_active_filters)
 
     @cached_property
     def knows_any_job(self) -> bool:
@@ -131,11 +126,5 @@ class TagMenu(TagFilter):
 
 class ProblemMenu(ProblemFilter):
     """Jobs by whether they can run."""
-
-    template = MENU
-
-
-class YesNoMenu(admin.BooleanFieldListFilter):
-    """Jobs by what is true of them or not."""
 
     template = MENU

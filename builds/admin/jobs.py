@@ -15,20 +15,14 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from builds.admin import asking
 from builds.admin.arming import ArmPage
 from builds.admin.build_form import BuildFormPage
+from builds.admin.filters import YesNoMenu
 from builds.admin.graph import GraphMixin
-from builds.admin.job_list import (
-    JobChangeList,
-    ProblemMenu,
-    StatusFilter,
-    TagMenu,
-    YesNoMenu,
-    row_of,
-)
+from builds.admin.job_list import JobChangeList, ProblemMenu, StatusFilter, TagMenu, row_of
 from builds.admin.job_page import job_page
 from builds.admin.shared import partial
 from builds.models import Build
@@ -71,7 +65,6 @@ class BuildableJobAdmin(GraphMixin, JobAdmin):
     ) -> HttpResponse:
         """Show the list; what its buttons send carries the mark of this very page."""
         more = {
-            "title": "Jobs",
             "nonce": asking.new_nonce(),
             "graph_url": reverse("admin:jobs_graph"),
             "config_path": settings.JOBCONTROL_CONFIG,
@@ -166,14 +159,20 @@ class BuildableJobAdmin(GraphMixin, JobAdmin):
             raise PermissionDenied
         return ArmPage(self, request).answer()
 
-    @method_decorator(require_POST)
+    @_get_or_post
     def build_now(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Ask for a build of one job and show it."""
+        """Ask for a build of one job and show it.
+
+        Who had to log in again comes back by GET, which starts nothing.
+        """
         job = self._visible_job(request, object_id)
         if not asking.may_run(request):
             raise PermissionDenied
         if job is None:
             return self._not_there(request, object_id)
+        if request.method != "POST":
+            messages.warning(request, "Nothing was started. Press the button to start a build.")
+            return HttpResponseRedirect(asking.job_address(job))
         asked = asking.ask(request, [job], trigger=Build.Trigger.QUICK)
         asking.tell(request, asked)
         made = [*asked.builds, *asked.before]

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, cast
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import quote, unquote
+from django.contrib.admin.views.main import ChangeList
 from django.contrib.admin.widgets import AdminSplitDateTime
 from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -20,7 +22,10 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_POST
 
 from builds import services
+from builds.admin.filters import MENU
+from builds.admin.shared import ListOfOurs
 from builds.models import ApiToken
+from jobs.admin import TitledMixin
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -33,6 +38,7 @@ else:
 
 MAY_MAKE = "builds.add_apitoken"
 DEFAULT_DAYS = 90
+MOST_YEARS = 100
 
 
 def in_ninety_days() -> datetime:
@@ -64,23 +70,54 @@ class TokenForm(TokenFormBase):
         expires: datetime = self.cleaned_data["expires"]
         if expires <= timezone.now():
             raise forms.ValidationError("This is over already: choose a time to come.")
+        if expires.year > timezone.now().year + MOST_YEARS:
+            # The calendar ends with the year 9999, and in UTC that may be over sooner.
+            raise forms.ValidationError(f"Choose a time within the next {MOST_YEARS} years.")
         return expires
 
 
+class TokenStateFilter(admin.SimpleListFilter):
+    """Tokens by whether they open anything now."""
+
+    title = "state"
+    parameter_name = "state"
+    template = MENU
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
+        """Offer the states."""
+        return [("valid", "Valid"), ("expired", "Expired"), ("revoked", "Revoked")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:  # noqa: ARG002
+        """Keep the tokens in the chosen state, which is that of the list."""
+        kept = {
+            "valid": Q(revoked=None, expires__gt=Now(), user__is_active=True),
+            "expired": Q(revoked=None, expires__lte=Now()),
+            "revoked": Q(revoked__isnull=False),
+        }
+        return queryset.filter(kept.get(str(self.value()), Q()))
+
+
 @admin.register(ApiToken)
-class ApiTokenAdmin(TokenAdminBase):
+class ApiTokenAdmin(TitledMixin, TokenAdminBase):
     """Everybody who may make tokens sees and revokes their own, a superuser all of them."""
 
     form = TokenForm
     change_form_template = "builds/api_token.html"
+    change_list_template = "builds/api_tokens.html"
     list_display = ["name", "user", "start", "state", "expires", "last_used"]
     list_select_related = ["user"]
-    list_filter = ["revoked"]
+    list_filter = [TokenStateFilter]
     search_fields = ["name", "user__username", "prefix"]
+    search_help_text = "name, user, first characters"
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
     actions = ["revoke_selected"]
 
     # --- Who may -------------------------------------------------------------------------------
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:  # noqa: ARG002
+        """Use the list that bears odd filters."""
+        return ListOfOurs
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ApiToken]:
         """Show everybody their own tokens, a superuser all."""
@@ -144,6 +181,21 @@ class ApiTokenAdmin(TokenAdminBase):
             kwargs["initial"] = request.user.pk
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
+    def get_form(
+        self,
+        request: HttpRequest,
+        obj: ApiToken | None = None,
+        change: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """Choose a user, and do nothing else with users here."""
+        form = super().get_form(request, obj, change=change, **kwargs)
+        user = form.base_fields.get("user")
+        if user is not None:
+            for name in ("add", "change", "delete", "view"):
+                setattr(user.widget, f"can_{name}_related", False)
+        return form
+
     # --- Making --------------------------------------------------------------------------------
 
     def save_model(self, request: HttpRequest, obj: ApiToken, form: Any, change: bool) -> None:  # noqa: ARG002
@@ -151,6 +203,13 @@ class ApiTokenAdmin(TokenAdminBase):
         if not request.user.is_superuser:
             obj.user = cast("User", request.user)
         obj.text_shown_once = services.issue_token(token=obj)  # type: ignore[attr-defined]
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **options: Any
+    ) -> HttpResponse:
+        """Offer one button: after it the token is shown, this once."""
+        context |= {"show_save_and_add_another": False, "show_save_and_continue": False}
+        return super().render_change_form(request, context, *args, **options)
 
     def response_add(
         self,

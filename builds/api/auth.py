@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from django.conf import settings
+from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 from ninja.errors import AuthenticationError, HttpError
@@ -55,14 +56,14 @@ class TokenAuth(HttpBearer):
 
 
 class SessionAuth(APIKeyCookie):
-    """The session of somebody who is logged in; writes need the CSRF token too."""
+    """The session of somebody whom the pages let in; writes need the CSRF token too."""
 
     param_name = settings.SESSION_COOKIE_NAME
     openapi_description = "The session of the admin, with 'X-CSRFToken' for writes."
 
     def __call__(self, request: HttpRequest) -> Any:
         """Return who is logged in. Raises for a stranger, and for a write without CSRF token."""
-        if not (request.user.is_authenticated and request.user.is_active):
+        if not admin.site.has_permission(request):
             raise AuthenticationError(message=WHO_ARE_YOU)
         if check_csrf(request) is not None:
             raise HttpError(403, NO_CSRF)

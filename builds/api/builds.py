@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentTypeError
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -20,7 +21,7 @@ from builds.api.auth import require, user_of
 from builds.api.jobs import LISTER
 from builds.api.replies import LINK, answer, refusals, with_next
 from builds.models import Build, BuildPayload, Deletion, LogMessage
-from builds.presentation import build_detail, build_rows, deletion_detail, log_line
+from builds.presentation import Json, build_detail, build_rows, deletion_detail, log_line
 from jobcontrol.exceptions import BuildStateError, InvalidRequest, NotFound
 from jobcontrol_site import lookup, moments
 
@@ -31,6 +32,7 @@ deletions = Router(tags=["deletions"])
 
 MAX_BUILDS = 100  # per page
 MAX_LINES = 1_000  # per page
+MAX_LINES_CHARS = 4 * 1024 * 1024  # of JSON, from which on a page of lines ends
 RETVAL_CHARS = 10_000  # of each build in a list
 MAX_TEXT = 500  # characters to look for
 
@@ -119,14 +121,29 @@ def cancel_build(request: HttpRequest, build_id: int) -> HttpResponse:
 class LogFilters(BaseModel):
     """Which lines of a log are shown."""
 
-    level: str | None = Field(None, description="only from this level up, such as WARNING")
-    since: str | None = Field(None, description="only from this time on: ISO 8601, or 1h (ago)")
-    until: str | None = Field(None, description="only up to this time")
+    level: str | None = Field(
+        None,
+        description="only from this level up: its name, in any case, or its number",
+        json_schema_extra=schemas.any_of(
+            {"enum": list(moments.LEVELS)}, {"pattern": "^[0-9]{1,4}$"}
+        ),
+    )
+    since: str | None = Field(
+        None,
+        description="only from this time on: ISO 8601, or 1h (ago)",
+        json_schema_extra=schemas.MOMENT_OR_AGE,
+    )
+    until: str | None = Field(
+        None, description="only up to this time", json_schema_extra=schemas.MOMENT_OR_AGE
+    )
     text: str | None = Field(
-        None, max_length=MAX_TEXT, description="only lines that contain this, in any case"
+        None,
+        max_length=MAX_TEXT,
+        description="only lines that contain this, in any case",
+        json_schema_extra=schemas.any_of({"maxLength": MAX_TEXT, "pattern": "^[^\\u0000]*$"}),
     )
     after: int = Field(0, ge=0, le=schemas.BIGGEST_ID, description="only lines with a higher id")
-    limit: int = Field(MAX_LINES, ge=1, le=MAX_LINES)
+    limit: int = Field(MAX_LINES, ge=1, le=MAX_LINES, description="fewer come if they are long")
 
 
 @router.get(
@@ -139,10 +156,20 @@ def show_log(request: HttpRequest, build_id: int, filters: Query[LogFilters]) ->
     """Return lines of the log, oldest first."""
     require(request, "builds.view_build")
     lines = _lines(lookup.find_build(build_id), filters)
-    found = list(lines[: filters.limit + 1])
-    rows = [log_line(message) for message in found[: filters.limit]]
-    more = {"after": rows[-1]["id"]} if len(found) > filters.limit else None
-    return with_next(request, answer(rows), more)
+    rows, goes_on = _page(lines[: filters.limit + 1].iterator(chunk_size=100), filters.limit)
+    return with_next(request, answer(rows), {"after": rows[-1]["id"]} if goes_on else None)
+
+
+def _page(lines: Iterable[LogMessage], limit: int) -> tuple[list[Json], bool]:
+    """Return so many of the lines as make a page, one at least, and whether there are more."""
+    rows: list[Json] = []
+    chars = 0
+    for line in lines:
+        if len(rows) == limit or chars > MAX_LINES_CHARS:
+            return rows, True
+        rows.append(log_line(line))
+        chars += len(json.dumps(rows[-1]))
+    return rows, False
 
 
 def _lines(build: Build, filters: LogFilters) -> QuerySet[LogMessage]:
@@ -182,9 +209,9 @@ def _moment(text: str) -> datetime:
     openapi_extra={
         "responses": {
             200: {
-                "description": "the return value as text; as JSON when that text is JSON",
+                "description": "the value itself as JSON, or its text",
                 "content": {
-                    "application/json": {"schema": {}},
+                    "application/json": {"schema": {"description": "what the function returned"}},
                     "text/plain": {"schema": {"type": "string"}},
                 },
             }
@@ -192,30 +219,34 @@ def _moment(text: str) -> datetime:
     },
     summary="Read a build's return value",
 )
-def show_retval(request: HttpRequest, build_id: int) -> HttpResponse:
-    """Return the return value's text, which the worker made (see `repr_function`)."""
+def show_retval(
+    request: HttpRequest,
+    build_id: int,
+    form: Annotated[
+        Literal["json", "text"] | None,
+        Query(
+            alias="format",
+            description="json: the value, or 404 where it is no JSON; text: as the pages show it",
+        ),
+    ] = None,
+) -> HttpResponse:
+    """Return the value as JSON where it is JSON (of up to a million characters), else its text.
+
+    The text is that of `repr`, or of the job's `repr_function`. Secrets are masked in both.
+    """
     require(request, "builds.view_build")
     build = lookup.find_build(build_id)
     if not build.finished:
         raise BuildStateError(f"build #{build.pk} has not ended: it has no return value yet.")
     if build.status != Build.Status.SUCCESSFUL:
         raise NotFound(f"build #{build.pk} is {build.status} and has no return value.")
-    text = BuildPayload.objects.values_list("retval_text", flat=True).get(pk=build.pk)
-    kind = "application/json" if _is_json(text) else "text/plain; charset=utf-8"
-    return HttpResponse(text, content_type=kind)
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text, parse_constant=_refuse)
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
-def _refuse(constant: str) -> Any:
-    """Python reads NaN and Infinity; others do not."""
-    raise ValueError(constant)
+    found = BuildPayload.objects.values_list("retval_json", "retval_text").get(pk=build.pk)
+    as_json, text = found
+    if form == "text" or (form is None and not as_json):
+        return HttpResponse(text, content_type="text/plain; charset=utf-8")
+    if not as_json:
+        raise NotFound(f"the return value of build #{build.pk} is not JSON: ask for its text.")
+    return HttpResponse(as_json, content_type="application/json")
 
 
 # --- Deletion -------------------------------------------------------------------------------------
@@ -248,11 +279,12 @@ def delete_build(
     """Ask a worker to clean up and delete a build; the outcome is in the deletion's own reply."""
     require(request, "builds.view_build", "builds.delete_build")
     build = lookup.find_build(build_id)
-    deletion = services.request_deletion(
-        build=build, requested_by=user_of(request), cleanup=cleanup
-    )
     how = "" if cleanup else " without cleanup"
-    history.note(request.user, build, f"Asked over the API to delete this{how}.")
+    with transaction.atomic():
+        deletion = services.request_deletion(
+            build=build, requested_by=user_of(request), cleanup=cleanup
+        )
+        history.note(request.user, build, f"Asked over the API to delete this{how}.")
     response = answer(deletion_detail(_deletion(deletion.pk)), status=202)
     response["Location"] = reverse("api:deletion", args=[deletion.pk])
     return response

@@ -49,9 +49,10 @@ _OUR_NAMES = ("wish", "filters")  # parameters of our functions; nobody else kno
 NOT_ALLOWED = "this address does not know that method."
 NOTHING_HERE = "there is nothing at this address; openapi.json lists what there is."
 TOO_BIG = f"the body is bigger than {MAX_BODY:,} bytes."
-NO_JSON = "the body is no JSON."
+NO_JSON = "the body is no JSON"
 NINJAS_NO_JSON = "Cannot parse request body"
 NO_LENGTH = "a body in chunks is not read: send it whole, with a Content-Length."
+CUT_SHORT = "the body is shorter than its Content-Length says."
 NO_REQUEST = "the request can't be read."
 OUR_FAULT = "that went wrong on our side; the server's log says how."
 
@@ -72,7 +73,7 @@ def _told(error: Exception) -> tuple[int, str]:
     if isinstance(error, ninja.ValidationError):
         return 422, "; ".join(_line(found) for found in error.errors)
     if isinstance(error, ninja.HttpError):
-        return error.status_code, error.message.replace(NINJAS_NO_JSON, NO_JSON)
+        return error.status_code, _words(error)
     return _told_of_django(error)
 
 
@@ -89,27 +90,43 @@ def _told_of_django(error: Exception) -> tuple[int, str]:
     return 500, OUR_FAULT
 
 
+def _words(error: ninja.HttpError) -> str:
+    """Return what an error of ninja's says; of a body that is no JSON, what is wrong with it."""
+    if not error.message.startswith(NINJAS_NO_JSON):
+        return error.message
+    cause = error.__cause__
+    return f"{NO_JSON}: {cause}." if isinstance(cause, ValueError) else f"{NO_JSON}."
+
+
 def _line(found: dict[str, Any]) -> str:
     """Return one mistake that pydantic found, such as `body.arm: must be …`."""
     place = ".".join(str(part) for part in found["loc"] if part not in _OUR_NAMES)
     return f"{place}: {found['msg']}"
 
 
-def as_json(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """Wrap a view so that whatever it answers, or raises, is JSON and is never kept in a cache."""
+def as_json(view: Callable[..., HttpResponse], *, allow: str = "") -> Callable[..., HttpResponse]:
+    """Wrap a view so that whatever it answers, or raises, is JSON and is never kept in a cache.
+
+    `allow` names the methods in a refusal of others; without it, all that the view knows.
+    """
 
     @csrf_exempt  # the session's authentication checks it itself
     @wraps(view)
     def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        method = request.method
+        if method == "HEAD":
+            request.method = "GET"  # the same, and the server drops the body
         try:
             _bound(request)
             response = view(request, *args, **kwargs)
         except Exception as error:  # noqa: BLE001 - the last place that can make JSON of it
             response = reply(request, error)
+        finally:
+            request.method = method
         if response.status_code == 405:
-            allowed = response["Allow"]
+            allowed = allow or response["Allow"]
             response = JsonResponse({"detail": NOT_ALLOWED}, status=405)
-            response["Allow"] = allowed
+            response["Allow"] = allowed.replace("GET", "GET, HEAD")
         add_never_cache_headers(response)
         return response
 
@@ -118,9 +135,20 @@ def as_json(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Answer what Django refuses before any view: in JSON below `/api/`."""
-    if request.path_info.startswith("/api/"):
+    if _is_ours(request):
         return reply(request, exception)
     return defaults.bad_request(request, exception)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Answer what went wrong outside of any view (and was logged): in JSON below `/api/`."""
+    if _is_ours(request):
+        return JsonResponse({"detail": OUR_FAULT}, status=500)
+    return defaults.server_error(request)
+
+
+def _is_ours(request: HttpRequest) -> bool:
+    return request.path_info.startswith("/api/")
 
 
 def _bound(request: HttpRequest) -> None:
@@ -131,4 +159,6 @@ def _bound(request: HttpRequest) -> None:
     if not length.isdecimal() or int(length) > MAX_BODY:
         raise RequestDataTooBig(TOO_BIG)
     # Read now: the CSRF check would take a form apart, and nobody could read the body after it.
-    _ = request.body
+    if len(request.body) < int(length):
+        # The client went away half-way: what it wanted is not known.
+        raise ninja.HttpError(400, CUT_SHORT)

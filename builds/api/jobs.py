@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Annotated, Any
 
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -16,7 +17,7 @@ from builds.api import schemas
 from builds.api.auth import require, user_of
 from builds.api.replies import LINK, answer, refusals, with_next
 from builds.api.values import decode_arguments, decode_keywords
-from builds.models import Build, UsedNonce
+from builds.models import Build
 from builds.presentation import job_detail, job_summary
 from builds.status import job_status, job_statuses
 from jobcontrol.exceptions import BuildStateError, InvalidRequest
@@ -27,7 +28,7 @@ router = Router(tags=["jobs"])
 
 MAX_JOBS = 1_000  # per page
 MAX_TAGS = 20
-MAX_TAG = 500  # characters
+MAX_TAG = 200  # characters: twenty of them still fit into the address that servers read
 FAR = 2**31  # no site has so many jobs, and no database counts much further
 LISTER = "GET /api/job/"
 
@@ -97,8 +98,20 @@ def run_job(
     job = lookup.find_job(job_id, lister=LISTER)
     if job.protected and wish.arm:
         require(request, "builds.run_protected_build")
-    nonce = _nonce(request.user.pk, wish.idempotency_key, idempotency_key)
-    is_repeated = bool(nonce) and UsedNonce.objects.filter(nonce=nonce).exists()
+    build = _request_build(request, job, wish, idempotency_key)
+    if build.job_id != job.pk:
+        raise BuildStateError(
+            f"this idempotency key asked for build #{build.pk} of {build.job_id!r} before. "
+            "Use another one."
+        )
+    return answer({"build_id": build.pk})
+
+
+@transaction.atomic
+def _request_build(
+    request: HttpRequest, job: Job, wish: schemas.RunRequest, idempotency_key: str | None
+) -> Build:
+    """Ask for the build, and write into the job's history who did: both, or nothing."""
     build = services.request_build(
         job=job,
         trigger=Build.Trigger.API,
@@ -107,17 +120,12 @@ def run_job(
         args=None if wish.args is None else decode_arguments(wish.args),
         kwargs=None if wish.kwargs is None else decode_keywords(wish.kwargs),
         dependency_builds=wish.dependency_builds,
-        nonce=nonce,
+        nonce=_nonce(request.user.pk, wish.idempotency_key, idempotency_key),
     )
-    if build.job_id != job.pk:
-        raise BuildStateError(
-            f"this idempotency key asked for build #{build.pk} of {build.job_id!r} before. "
-            "Use another one."
-        )
-    if not is_repeated:
+    if not build.asked_before:
         armed = "Armed and asked" if job.protected else "Asked"
         history.note(request.user, job, f"{armed} for build #{build.pk} over the API.")
-    return answer({"build_id": build.pk})
+    return build
 
 
 def _nonce(user_id: Any, *keys: str | None) -> str:

@@ -22,9 +22,15 @@ LINK: dict[str, Any] = {
 }
 
 
-def refusals(*statuses: int) -> dict[int, type[Problem]]:
-    """Return the refusals that an endpoint declares: any may be one of the first four."""
-    return dict.fromkeys(sorted({400, 401, 403, 422, *statuses}), Problem)
+def refusals(*statuses: int) -> dict[int, type[Problem] | None]:
+    """Return the refusals that an endpoint declares: any may be one of the first four.
+
+    414 comes from the web server itself, which reads no longer address, and is no JSON.
+    """
+    declared: dict[int, type[Problem] | None] = dict.fromkeys(
+        sorted({400, 401, 403, 422, *statuses}), Problem
+    )
+    return {**declared, 414: None}
 
 
 def answer(data: Any, status: int = 200) -> HttpResponse:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from builds.models import Build as BuildModel
 from builds.models import Deletion as DeletionModel
@@ -17,6 +17,17 @@ MAX_KEY = 200  # characters of an idempotency key
 
 Id = Annotated[int, Field(ge=1, le=BIGGEST_ID)]
 Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+
+
+def any_of(*texts: dict[str, Any]) -> dict[str, JsonValue]:
+    """Describe a text that has one of these forms."""
+    return {"anyOf": [{"type": "string", **text} for text in texts]}
+
+
+# More is understood: `moments.moment` says what.
+MOMENT_OR_AGE = any_of(
+    {"format": "date-time"}, {"format": "date"}, {"pattern": "^[0-9]{1,5}([.][0-9]+)?[smhdw]?$"}
+)
 
 
 class Problem(BaseModel):

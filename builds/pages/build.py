@@ -18,6 +18,7 @@ from builds.pages.configuration import SHOWN_CHARS, compare
 from builds.pages.log import log_tail
 from builds.pages.progress import progress_part
 from builds.pages.tracebacks import traceback_links
+from builds.reading import read_together
 from builds.status import reason
 from builds.workers import WorkerIdentity
 from jobs.policies import MAX_RETRIES
@@ -29,15 +30,18 @@ RETVAL_SHOWN = 20_000  # characters; the whole is a file
 
 def build_page(build: Build, query: Mapping[str, str]) -> dict[str, Any]:
     """Return everything recorded about a build; `query` may ask for all of its progress."""
+    return read_together(build, lambda found: _build_page(found, query))
+
+
+def _build_page(build: Build, query: Mapping[str, str]) -> dict[str, Any]:
     payload = payload_without_values(build.pk)
-    worker = WorkerIdentity.parse(build.worker)
     return {
         "build": build,
         "reason": reason(build),
         "duration": build.duration(timezone.now()),
         "timeout": build.timeout.total_seconds() if build.timeout else None,
         "waits_until": _waits_until(build),
-        "worker": worker.label if worker else build.worker,
+        "worker": worker_label(build.worker),
         "inputs": build.inputs.select_related("job", "dep_build").order_by("pk"),
         "run_again": run_again_address(build),
         **attempts_part(build),
@@ -61,6 +65,12 @@ def attempts_part(build: Build) -> dict[str, Any]:
     every = Build.objects.filter(Q(pk=first) | Q(retry_of=first)).order_by("attempt", "pk")
     found = list(every.only("pk", "status", "attempt", "not_before")[: MAX_RETRIES + 1])
     return {"attempts": found if len(found) > 1 or build.attempt > 1 else []}
+
+
+def worker_label(worker: str) -> str:
+    """Return which process a stored identity means, for people."""
+    identity = WorkerIdentity.parse(worker)
+    return identity.label if identity else worker
 
 
 def payload_without_values(number: int) -> BuildPayload | None:
@@ -126,4 +136,11 @@ def deletion_part(build: Build) -> dict[str, Any] | None:
     )
     if deletion is None:
         return None
-    return {"row": deletion, "traceback": traceback_links(deletion.traceback)}
+    links = traceback_links(deletion.traceback)
+    final_line = links[-1].info.final_line if links else ""
+    return {
+        "row": deletion,
+        "worker": worker_label(deletion.worker),
+        "traceback": links,
+        "final_line": final_line,
+    }

@@ -15,6 +15,7 @@ from django.utils import timezone
 from builds.models import Build, LogMessage
 from builds.pages.tracebacks import traceback_links
 from builds.presentation import log_line
+from builds.reading import read_together
 from jobcontrol.utils import TracebackInfo
 
 LINES = 200  # per page
@@ -76,10 +77,15 @@ class LogQuestion:
 def log_page(build: Build, query: Mapping[str, str]) -> dict[str, Any]:
     """Return a page of a build's log, and the counts of what the filters would show."""
     asked = LogQuestion.read(query)
+    return read_together(build, lambda found: _log_page(found, asked))
+
+
+def _log_page(build: Build, asked: LogQuestion) -> dict[str, Any]:
     messages = LogMessage.objects.filter(asked.matches(), build=build)
     found, more = _part(messages, asked)
     whole = asked.place == "line"
     return {
+        "build": build,
         "asked": asked,
         "lines": _lines(found, whole=whole),
         "alone": whole,
@@ -189,7 +195,9 @@ def _json_line(message: LogMessage) -> str:
 
 
 def _text_line(message: LogMessage) -> str:
-    created = timezone.localtime(message.created).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+    # With its zone: a file is read elsewhere, where nothing else says whose time it is.
+    local = timezone.localtime(message.created)
+    created = f"{local:%Y-%m-%d %H:%M:%S}.{local.microsecond // 1000:03d} {local:%z}"
     level = logging.getLevelName(message.level)
     line = f"{created} {level:<8} {message.logger}: {message.message}\n"
     if message.exception:

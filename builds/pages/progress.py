@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from builds.models import Build
@@ -35,7 +34,10 @@ class ProgressRow:
 
 
 def progress_part(build: Build, query: Mapping[str, str]) -> dict[str, Any]:
-    """Return the bars to show and how many more there are."""
+    """Return the bars to show, how many more there are, and how the build failed, if it did.
+
+    Bars may all be full, and green, when a build fails: it is said at the first of them.
+    """
     nodes = list(progress_tree(build).walk())
     root = nodes[0][1]
     if len(nodes) == 1 and root.total == 0 and root.current == 0 and not root.status_line:
@@ -44,12 +46,18 @@ def progress_part(build: Build, query: Mapping[str, str]) -> dict[str, Any]:
     return {
         "progress": progress_rows(root, limit),
         "progress_hidden": max(len(nodes) - limit, 0),
+        "progress_stopped": build.status if build.finished and not build.success else "",
     }
 
 
 def progress_rows(tree: ProgressReport, limit: int) -> list[ProgressRow]:
-    """Return the first `limit` bars of a tree, flat: templates should not recurse that deep."""
-    nodes = list(islice(tree.walk(), limit))
+    """Return `limit` bars of a tree, flat: templates should not recurse that deep.
+
+    Those nearest to the root: all groups, before all parts of the first of them.
+    """
+    everything = list(tree.walk())
+    by_depth = sorted(range(len(everything)), key=lambda place: everything[place][0])
+    nodes = [everything[place] for place in sorted(by_depth[:limit])]
     depths = [depth for depth, _ in nodes[1:]] + [0]
     is_small = len(nodes) <= OPEN_BARS
     return [

@@ -63,10 +63,14 @@ def request_build(**wish: Any) -> Build:
     """Record a build that a worker is to run (QUEUED), and wake one when this is committed.
 
     Takes the fields of `Request`. Raises ProtectedJob unless a protected job is armed, and what
-    `create_build` raises. A nonce that was used returns the build that it made.
+    `create_build` raises. A nonce that was used returns the build that it made, or raises
+    BuildStateError when that was deleted.
     """
     request = Request(**wish)
     refuse_unarmed(job=request.job, arm=request.arm)
+    if request.nonce and UsedNonce.objects.filter(nonce=request.nonce).exists():
+        # Whatever changed since: the answer to a repeated question is the build, no refusal.
+        return _build_of_nonce(request.nonce)
     try:
         with transaction.atomic():
             return queue_build(build=_create(request), arm=request.arm)
@@ -132,10 +136,6 @@ class _NonceUsed(Exception):  # noqa: N818 - from the insert to the one who look
 
 def _create(request: Request) -> Build:
     job = request.job
-    if job.retired:
-        raise InvalidRequest(
-            f"job {job.id!r} is no longer in the configuration file and can't be built."
-        )
     config, config_text = snapshot(request)
     with transaction.atomic():
         inputs = choose_inputs(job, request.dependency_builds)
@@ -180,7 +180,7 @@ def _build_of_nonce(nonce: str) -> Build:
     number = UsedNonce.objects.get(nonce=nonce).build_number or 0
     build = Build.objects.select_related("job").filter(pk=number).first()
     if build is None:
-        raise InvalidRequest(
+        raise BuildStateError(
             f"this request made build #{number} before, and that was deleted. Ask anew."
         )
     build.asked_before = True
@@ -190,9 +190,13 @@ def _build_of_nonce(nonce: str) -> Build:
 def snapshot(request: Request) -> tuple[dict[str, Any], str]:
     """Return the configuration that the build keeps, and its text.
 
-    Raises InvalidRequest for arguments that don't fit.
+    Raises InvalidRequest for a retired job and for arguments that don't fit.
     """
     job = request.job
+    if job.retired:
+        raise InvalidRequest(
+            f"job {job.id!r} is no longer in the configuration file and can't be built."
+        )
     if request.args is None and request.kwargs is None:
         return job.config, job.config_text
     config = dict(tags.decode(job.config))

@@ -42,6 +42,11 @@ def shelves(gate):
     return {"jars": 4, "boxes": 6}
 
 
+def depths():
+    """Report progress far below."""
+    current_app.report_progress(tuple(f"Level {n}" for n in range(30)), 3, 10, "Digging")
+
+
 def hold(value, gate):
     """Keep what it was given until the gate opens."""
     wait_at(gate)
@@ -65,7 +70,11 @@ def refuse_cleanup(build):
         raise RuntimeError("the archive is locked")
 '''
 
-CONFIG = """
+LONG_ID = "nightly_import_of_the_whole_customer_database_with_all_attachments"
+UNBROKEN_ID = "x" * 200
+
+CONFIG = (
+    """
 jobs:
   - id: shelves
     title: "Count the shelves"
@@ -74,6 +83,10 @@ jobs:
     function: flows:shelves
     args: [shelves]
     tags: [stock]
+
+  - id: depths
+    title: "Dig deep"
+    function: flows:depths
 
   - id: broken
     title: "Break a basket"
@@ -151,3 +164,16 @@ jobs:
     args: ["<img src=x onerror=alert(1)>"]
     tags: ["<i>tag</i>"]
 """
+    + f"""
+  - id: {LONG_ID}
+    function: flows:number
+
+  - id: {UNBROKEN_ID}
+    function: flows:number
+
+  - id: needy
+    title: "Needs jobs with long names"
+    function: flows:number
+    dependencies: [{LONG_ID}, never, {UNBROKEN_ID}]
+"""
+)

@@ -171,6 +171,13 @@ def test_the_page_says_when_the_arming_is_over(page: Page):
     expect(page.get_by_role("button", name="Start")).to_be_enabled()
 
 
+def test_start_is_in_sight_however_long_the_page_is(page: Page):
+    page.set_viewport_size({"width": 390, "height": 320})
+    arm(page)
+    expect(page.get_by_text("Armed.")).to_be_in_viewport()
+    expect(page.get_by_role("button", name="Start")).to_be_in_viewport()
+
+
 def test_it_is_armed_and_started_without_scripts(contexts):
     page = contexts(java_script_enabled=False).new_page()
     before = builds_of(page)

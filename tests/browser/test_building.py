@@ -45,6 +45,20 @@ def test_a_build_is_started_by_one_click_and_watched_to_its_end(page: Page, runn
     expect(main).to_contain_text("{'jars': 4, 'boxes': 6}")
 
 
+def test_progress_far_below_can_be_read_on_a_phone(page: Page):
+    page.set_viewport_size({"width": 390, "height": 844})
+    built(page, "Dig deep")
+    names = page.locator(".jc-bar-name")
+    expect(names).to_have_count(31)
+    expect(names.last).to_have_text("Level 29")
+    boxes = [box for box in (name.bounding_box() for name in names.all()) if box]
+    assert len(boxes) == 31
+    # Each in one line, and within the page.
+    assert {round(box["height"]) for box in boxes} == {round(boxes[0]["height"])}
+    assert max(box["x"] + box["width"] for box in boxes) < 390
+    assert boxes[-1]["x"] > boxes[0]["x"]
+
+
 def test_the_log_is_read_filtered_searched_and_downloaded(page: Page, running: Running):
     running.open_gate("shelves")
     built(page, "Count the shelves")

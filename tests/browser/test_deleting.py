@@ -9,6 +9,15 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import Running
 from tests.browser.steps import PATIENCE, built, main_of, open_job, quick_build, wait_for_end
 
+# Submits a form twice; returns whether the page prevented it, for each time.
+TWICE = """button => {
+    const prevented = [];
+    document.addEventListener("submit", (event) => prevented.push(event.defaultPrevented));
+    button.form.requestSubmit(button);
+    button.form.requestSubmit(button);
+    return prevented;
+}"""
+
 
 def reload_until(page: Page, text: str) -> None:
     """Reload until the page says `text`."""
@@ -51,7 +60,9 @@ def test_a_deletion_that_failed_is_tried_again(page: Page, running: Running):
     page.goto(address)
     reload_until(page, "The deletion failed; the build was kept")
     running.open_gate("cleanup")
-    page.get_by_role("button", name="Try again").click()
+    with page.expect_navigation():
+        again = page.get_by_role("button", name="Try again")
+        assert again.evaluate(TWICE) == [False, True], "a second click is not sent"
     page.goto(address)
     reload_until(page, f"#{number} (gone)")
 

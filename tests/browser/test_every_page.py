@@ -78,9 +78,12 @@ def severe(axe: str) -> Callable[[Page], list[str]]:
 
 
 def too_wide(page: Page) -> list[str]:
-    """Return what sticks out of a page that can be scrolled sideways; nothing if it can't."""
+    """Return what sticks out of a page, or of a list, that can be scrolled sideways."""
     return page.evaluate(
         """() => {
+            const lists = [...document.querySelectorAll(".results")]
+                .filter(one => one.scrollWidth > one.clientWidth + 1);
+            if (lists.length) return lists.map(one => one.outerHTML.slice(0, 160));
             const width = document.documentElement.clientWidth;
             const scrollers = [document.scrollingElement, document.getElementById("main"),
                 document.getElementById("content")].filter(Boolean);

@@ -81,6 +81,28 @@ def test_an_older_build_of_a_dependency_is_pinned(page: Page):
     expect(page.get_by_role("region", name="Return value")).to_contain_text("2")
 
 
+def test_jobs_are_filtered_by_menus_that_close_as_menus_do(page: Page):
+    page.goto("/admin/jobs/job/")
+    menu = page.get_by_role("group").filter(has_text="Protected")
+    opener = menu.locator("summary")
+    choice = menu.get_by_role("link", name="Yes")
+    opener.press("Enter")
+    expect(choice).to_be_visible()
+    choice.press("Escape")
+    expect(choice).to_be_hidden()
+    expect(opener).to_be_focused()
+    opener.click()
+    expect(choice).to_be_visible()
+    page.get_by_role("heading", name="Jobs", exact=True).last.click()
+    expect(choice).to_be_hidden()
+    opener.click()
+    choice.click()
+    expect(page.get_by_role("row").filter(has_text="Deploy the number")).to_be_visible()
+    expect(page.get_by_role("row").filter(has_text="Twice the number")).to_have_count(0)
+    page.get_by_role("link", name="Show all jobs").click()
+    expect(page.get_by_role("row").filter(has_text="Twice the number")).to_be_visible()
+
+
 def test_several_jobs_are_started_at_once(page: Page):
     page.goto("/admin/jobs/job/")
     for title in ("Without a script", "By keyboard"):

@@ -421,6 +421,7 @@ def failing_repr(build):
 
 
 cleaned: list[Any] = []
+forked: list[int] = []
 
 
 def cleanup(build):
@@ -431,6 +432,17 @@ def cleanup(build):
 
 def failing_cleanup(build):
     raise RuntimeError("the files are on strike")
+
+
+def forking_cleanup(build):
+    pid = os.fork()
+    if pid:
+        forked.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+
+def chatty_cleanup(build):
+    for number in range(300):
+        logger.info("removing file %d", number)
 
 
 def state_of_process():

@@ -2,6 +2,8 @@
 
 import re
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -173,6 +175,26 @@ def test_equal_graphs_are_drawn_once_and_a_changed_state_anew(monkeypatch):
     assert len(drawn) == 1
     pictures.inline_svg(Graph.of([node("a", status="failed"), node("b")], [("a", "b")]))
     assert len(drawn) == 2
+
+
+def test_who_asks_while_a_graph_is_drawn_gets_that_drawing(monkeypatch):
+    begun, go_on, drawn = Event(), Event(), []
+    run = pictures._run
+
+    def slowly(document):
+        drawn.append(1)
+        begun.set()
+        go_on.wait(20)
+        return run(document)
+
+    monkeypatch.setattr(pictures, "_run", slowly)
+    with ThreadPoolExecutor(3) as threads:
+        first = threads.submit(pictures.inline_svg, chain("a", "b"))
+        assert begun.wait(20)
+        others = [threads.submit(pictures.inline_svg, chain("a", "b")) for _ in range(2)]
+        go_on.set()
+        assert {other.result(20) for other in others} == {first.result(20)}
+    assert len(drawn) == 1
 
 
 @pytest.mark.parametrize(

@@ -12,16 +12,18 @@ from contextlib import contextmanager, nullcontext
 from types import FrameType
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.core.management.base import CommandParser
-from django.db import connection
+from django.db import connection, transaction
 
-from builds import services
+from builds import history, services
 from builds.management.commands.get_build import build_text
 from builds.models import Build
 from builds.presentation import build_detail
 from builds.progress import progress_tree
 from builds.runner import run_here
 from jobcontrol.exceptions import InvalidRequest, NotFound, ProtectedJob
+from jobcontrol.utils.text import clean_text
 from jobcontrol_site.commands import EXIT_BUILD_FAILED, kept_clean, quieted
 from jobcontrol_site.lookup import find_job
 from jobcontrol_site.output import LiveProgress
@@ -45,12 +47,19 @@ class Command(RegistryCommand):
             "--wait", action="store_true", help="with --queue: follow the build until it ends"
         )
         parser.add_argument("--arm", action="store_true", help="yes, build this protected job")
+        parser.add_argument(
+            "--user",
+            metavar="NAME",
+            help="ask as this user of the site: with their permissions, noted in the history",
+        )
 
     def run(self, **options: Any) -> None:
         """Build, and answer with the build."""
         if options["wait"] and not options["queue"]:
             raise InvalidRequest("--wait goes with --queue: without it the build runs here.")
-        build = self._build(find_job(options["job"]), options)
+        job = find_job(options["job"])
+        self._user = _user(options["user"], job=job, arm=options["arm"])
+        build = self._build(job, options)
         if self.output_format == "json":
             self.emit(build_detail(build), human=str)
         else:
@@ -74,7 +83,11 @@ class Command(RegistryCommand):
 
     def _run_here(self, job: Job, *, arm: bool) -> Build:
         services.refuse_unarmed(job=job, arm=arm)
-        build = services.create_build(job=job, trigger=Build.Trigger.CLI)
+        with transaction.atomic():
+            build = services.create_build(
+                job=job, trigger=Build.Trigger.CLI, requested_by=self._user
+            )
+            self._note(build)
         stdout = kept_clean() if self.output_format == "json" else nullcontext()
         # The workers' own lines say what this command says in its answer.
         quiet = quieted("builds", logging.WARNING)
@@ -82,7 +95,11 @@ class Command(RegistryCommand):
             return run_here(build, arm=arm)
 
     def _queue(self, job: Job, *, arm: bool, wait: bool) -> Build:
-        build = services.request_build(job=job, trigger=Build.Trigger.CLI, arm=arm)
+        with transaction.atomic():
+            build = services.request_build(
+                job=job, trigger=Build.Trigger.CLI, requested_by=self._user, arm=arm
+            )
+            self._note(build)
         if not wait:
             return build
         with self._display(build):
@@ -90,6 +107,11 @@ class Command(RegistryCommand):
                 time.sleep(POLL_SECONDS)
                 build = _again(build)
         return build
+
+    def _note(self, build: Build) -> None:
+        if self._user is not None:
+            asked = "Armed and asked" if build.job.protected else "Asked"
+            history.note(self._user, build.job, f"{asked} for build #{build.pk} by command line.")
 
     @contextmanager
     def _display(self, build: Build) -> Iterator[None]:
@@ -107,6 +129,23 @@ class Command(RegistryCommand):
             finally:
                 over.set()
                 drawer.join(timeout=5)
+
+
+def _user(name: str | None, *, job: Job, arm: bool) -> Any:
+    """Return the user of this name, None for none; refuse whom the site would refuse."""
+    if name is None:
+        return None
+    users = get_user_model()
+    user = users.objects.filter(**{users.USERNAME_FIELD: clean_text(name)}).first()
+    if user is None or not user.is_active:
+        raise NotFound(f"there is no active user {name!r}")
+    needed = ["jobs.view_job", "builds.run_build"]
+    if job.protected and arm:
+        needed.append("builds.run_protected_build")
+    missing = [permission for permission in needed if not user.has_perm(permission)]
+    if missing:
+        raise InvalidRequest(f"{name!r} may not do that: {', '.join(missing)} is needed.")
+    return user
 
 
 @contextmanager

@@ -20,6 +20,19 @@
         if (event.persisted) location.reload();
     });
 
+    /* A menu closes as menus do: by Escape, or by a click somewhere else. */
+    const menus = () => document.querySelectorAll(".jc-menu[open]");
+    document.addEventListener("keydown", (event) => {
+        if (event.key !== "Escape") return;
+        for (const menu of menus()) {
+            menu.open = false;
+            menu.querySelector("summary").focus();
+        }
+    });
+    document.addEventListener("click", (event) => {
+        for (const menu of menus()) if (!menu.contains(event.target)) menu.open = false;
+    });
+
     /* Moments in the reader's own time zone: those written whole, and the end of an arming. */
     const two = (number) => String(number).padStart(2, "0");
     const clock = (moment) =>

@@ -177,6 +177,16 @@ def test_a_configuration_that_changed_since_is_refused(manager):
     assert not protected_builds().exists()
 
 
+def test_a_job_that_was_retired_since_is_neither_armed_nor_started(manager):
+    armed = arm(manager)
+    use_config(CONFIG.replace("id: danger", "id: other"))
+    again = manager.post(FORM, {**hidden(armed), "step": "arm"})
+    assert "no longer in the configuration file" in text(again)
+    assert "token" not in hidden(again)
+    assert "no longer in the configuration file" in text(start(manager, armed))
+    assert not protected_builds().exists()
+
+
 def test_a_double_click_starts_once(manager):
     armed = arm(manager)
     start(manager, armed)
@@ -273,6 +283,14 @@ def test_several_are_armed_and_started_together(manager, config):
     assert response.redirect_chain == [(LIST, 302)]
     assert "Queued: build" in text(response)
     assert LogEntry.objects.count() == 4
+    told = LogEntry.objects.filter(object_id="purge").values_list("change_message", flat=True)
+    assert any("Armed a build, with 1 other job, to be started" in line for line in told)
+
+
+def test_one_that_is_armed_there_is_told_of_alone(manager):
+    manager.post(SEVERAL, {"job": ["purge"], "step": "arm"})
+    entry = LogEntry.objects.get()
+    assert entry.change_message == "Armed a build to be started within a minute."
 
 
 def test_several_are_started_all_or_none(manager):

@@ -215,6 +215,12 @@ def test_each_input_is_chosen_the_latest_success_first(builder):
     assert dict(made.inputs.values_list("job_id", "dep_build")) == {"dep": old.pk, ODD_ID: odd.pk}
 
 
+def test_the_times_of_inputs_are_said_to_be_the_sites(builder, settings):
+    settings.TIME_ZONE = "Asia/Tokyo"
+    build("dep")
+    assert "in the time of Asia/Tokyo" in text(builder.get(form_of("job")))
+
+
 def test_a_build_that_the_file_pins_is_selected(builder):
     old = build("dep")
     build("dep")
@@ -379,6 +385,22 @@ def test_a_page_with_errors_still_starts_once(builder):
     builder.post(form_of("dep"), fields)
     builder.post(form_of("dep"), fields)
     assert Build.objects.count() == 1
+
+
+def test_a_page_gone_back_to_and_filled_in_otherwise_starts_another_build(builder):
+    fields = {**filled_in(builder.get(form_of("dep"))), "step": "build"}
+    first = builder.post(form_of("dep"), fields)
+    second = builder.post(form_of("dep"), {**fields, "args": "[other]"})
+    assert first.headers["Location"] != second.headers["Location"]
+    assert Build.objects.count() == 2
+
+
+def test_browsers_do_not_keep_the_mark_of_a_page_for_the_next_one(builder):
+    """Firefox fills hidden fields with what they held before a reload."""
+    for address in (form_of("dep"), "/admin/jobs/job/", "/admin/jobs/job/dep/change/"):
+        fields = re.findall(r'<input[^>]*name="nonce"[^>]*>', builder.get(address).content.decode())
+        assert fields
+        assert all('autocomplete="off"' in field for field in fields), address
 
 
 @pytest.mark.parametrize("nonce", ["x" * 10_000, "\0", "arming:x", "\ud800"])

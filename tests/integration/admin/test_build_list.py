@@ -120,6 +120,8 @@ def test_builds_are_filtered_by_period(viewer, some_of_each, settings):
     assert rows(viewer, "?since=2020-05-02&until=2020-05-02") == [third.pk]
     assert rows(viewer, "?until=2020-05-01") == []
     assert rows(viewer, "?since=2020-05-02 00:30&until=2020-05-02 01:30") == [third.pk]
+    # The page shows times in the reader's zone, and says that these are not.
+    assert "A day or a time of Asia/Tokyo" in text(viewer.get(LIST))
 
 
 @pytest.mark.parametrize("text", ["x", "2020-13-45", "9" * 30 + "w", "0000-00-00", "1d\n\n"])
@@ -128,6 +130,21 @@ def test_a_period_that_makes_no_sense_is_said(viewer, some_of_each, text):
     assert response.status_code == 200
     if text.strip() != "1d":
         assert 'class="jc-problem"' in response.content.decode()
+
+
+@pytest.mark.parametrize("text", ["9999-12-31", "0001-01-01", "2999-12-31T23:59-12:00"])
+def test_a_period_at_the_edge_of_the_calendar_is_said(viewer, some_of_each, text):
+    page = viewer.get(LIST, {"since": text, "until": text})
+    assert page.status_code == 200
+    assert "is no time between 1970 and 2999" in page.content.decode()
+
+
+def test_blanks_around_an_id_are_part_of_it_where_it_has_them(viewer):
+    use_config("jobs:\n  - {id: ' a', function: 'm:f'}\n  - {id: b, function: 'm:f'}\n")
+    with_blank = Build.objects.create(job_id=" a")
+    without = Build.objects.create(job_id="b")
+    assert rows(viewer, "?" + urlencode({"job__id__exact": " a"})) == [with_blank.pk]
+    assert rows(viewer, "?" + urlencode({"job__id__exact": " b "})) == [without.pk]
 
 
 def test_filters_with_fields_keep_the_others(viewer, some_of_each):
@@ -192,3 +209,18 @@ def test_empty_lists_say_what_to_do(viewer, staff):
     client = staff("builds.view_deletion")
     assert "No build has been deleted." in text(client.get(deletions))
     assert "No deletion matches" in text(client.get(deletions + "?state__exact=DONE"))
+
+
+@pytest.mark.parametrize(
+    ("address", "title"),
+    [
+        ("/admin/builds/build/", "Builds"),
+        ("/admin/builds/deletion/", "Deletions"),
+        ("/admin/jobs/configrevision/", "Configuration revisions"),
+        ("/admin/jobs/job/", "Jobs"),
+    ],
+)
+def test_lists_are_named_by_what_they_list(staff, address, title):
+    names = ("builds.view_build", "builds.view_deletion", "jobs.view_configrevision")
+    page = staff("jobs.view_job", *names).get(address).content.decode()
+    assert re.search(r"<h1[^>]*>\s*(.*?)\s*</h1>", page[page.index('id="content"') :])[1] == title

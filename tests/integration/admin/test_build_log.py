@@ -8,7 +8,7 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
-from builds.models import LogMessage
+from builds.models import Build, LogMessage
 from builds.pages import log as log_pages
 from tests.support.jobs import build_function
 from tests.support.pages import NASTY, file_of, page_of, text
@@ -153,6 +153,19 @@ def test_tracebacks_of_many_lines_stand_behind_links(viewer, monkeypatch):
     assert "<details open>" in viewer.get(log_of(made, f"?line={line.pk}")).content.decode()
 
 
+def test_a_log_is_shown_with_the_status_of_its_moment(viewer, long_log, monkeypatch):
+    """Not as QUEUED, beside the lines of the run that began while they were read."""
+    Build.objects.update(status="QUEUED")
+    read = log_pages._part
+
+    def claimed_meanwhile(*arguments):
+        Build.objects.filter(status="QUEUED").update(status="RUNNING")
+        return read(*arguments)
+
+    monkeypatch.setattr(log_pages, "_part", claimed_meanwhile)
+    assert "RUNNING" in text(viewer.get(log_of(long_log)))
+
+
 def test_a_log_of_nothing_says_so(viewer, long_log):
     LogMessage.objects.all().delete()
     assert "Nothing was logged." in text(viewer.get(log_of(long_log)))
@@ -193,7 +206,9 @@ def test_a_line_of_the_text_file(viewer, settings):
     LogMessage.objects.exclude(pk=line.pk).delete()
     LogMessage.objects.update(created=moment, message="went wrong", logger="mine", level=40)
     seen = downloaded(viewer, made, "log.txt")
-    assert seen.startswith("2026-07-02 07:30:01.250 ERROR    mine: went wrong\nTraceback (most")
+    assert seen.startswith(
+        "2026-07-02 07:30:01.250 +0900 ERROR    mine: went wrong\nTraceback (most"
+    )
 
 
 def test_who_may_not_see_builds_sees_no_log(staff, client, long_log):

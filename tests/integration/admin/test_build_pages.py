@@ -30,12 +30,15 @@ def test_a_page_shows_inputs_consumers_return_value_and_its_own_configuration(vi
     first, second = build("first"), build("second")
     use_config(CONFIG.replace("args: [!retval first]", "args: [changed]"))
     page = viewer.get(page_of(second)).content.decode()
-    assert f'<a href="{page_of(first)}">#{first.pk}</a> of A &lt;b&gt;title&lt;/b&gt;' in page
+    assert (
+        f'<a href="{page_of(first)}">#{first.pk}</a> of <bdi>A &lt;b&gt;title&lt;/b&gt;</bdi>'
+        in page
+    )
     own = page[page.index('id="config-heading"') : page.index("What is different today")]
     assert "!retval first" in own
     assert "changed" not in own
     page = viewer.get(page_of(first)).content.decode()
-    assert f'<a href="{page_of(second)}">#{second.pk}</a> of second' in page
+    assert f'<a href="{page_of(second)}">#{second.pk}</a> of <bdi>second</bdi>' in page
     assert escape("'<i>first</i>'") in page
 
 
@@ -140,6 +143,37 @@ def test_the_progress_tree_is_a_nested_list_of_bars(viewer):
     assert NASTY not in tree
 
 
+@pytest.mark.parametrize("status", ["FAILED", "CANCELLED"])
+def test_full_bars_of_a_build_that_failed_say_that_it_did(viewer, status):
+    """original #28: from red to green; a failed build is not all green"""
+    made = build_function("jobcontrol.utils.testing:testing_job", progress_steps=[(("a",), 3)])
+    assert "jc-step-stopped" not in viewer.get(page_of(made)).content.decode()
+    Build.objects.update(status=status)
+    page = viewer.get(page_of(made)).content.decode()
+    total, part = re.findall(r'<span class="jc-bar-head">.*?</progress>', page, re.S)
+    assert f">{status}</span>" in total
+    assert 'class="jc-step-stopped"' in total
+    assert status not in part
+    assert 'class="jc-step-10"' in part
+
+
+def test_progress_is_shown_with_the_status_of_its_moment(viewer, monkeypatch):
+    """Not as QUEUED, beside the progress of the run that began while it was read."""
+    made = build_function("jobcontrol.utils.testing:testing_job", progress_steps=[(("a",), 3)])
+    Build.objects.update(status="QUEUED", end_time=None)
+    read = build_pages.progress_part
+
+    def claimed_meanwhile(*arguments):
+        Build.objects.filter(status="QUEUED").update(status="RUNNING")
+        return read(*arguments)
+
+    monkeypatch.setattr(build_pages, "progress_part", claimed_meanwhile)
+    page = text(viewer.get(page_of(made)))
+    assert "This build is running." in page
+    assert "QUEUED" not in page
+    assert "3/3 (100%)" in page
+
+
 @pytest.mark.parametrize(
     ("current", "total", "value", "maximum", "label"),
     [
@@ -175,6 +209,16 @@ def test_a_wide_tree_is_shown_in_part_and_whole_when_asked(viewer, monkeypatch):
     assert page.count("<progress") == 3
     assert "Show 4 more" in page
     assert viewer.get(page_of(made, "?progress=all")).content.decode().count("<progress") == 7
+
+
+def test_of_a_wide_tree_every_group_is_shown_before_the_parts_of_the_first():
+    table = [((f"group {n // 100}", f"part {n}"), 1, 2, "") for n in range(1_200)]
+    rows = progress_pages.progress_rows(ProgressReport.from_table(table), 500)
+    assert len(rows) == 500
+    shown = [row.label for row in rows]
+    assert [label for label in shown if "group" in label] == [f"group {n}" for n in range(12)]
+    assert shown[:3] == ["Total", "group 0", "part 0"]
+    assert rows[-1].label == "group 11"
 
 
 def test_a_cut_in_a_deep_tree_closes_every_list():

@@ -9,6 +9,7 @@ from django.utils.html import escape
 
 from builds import deletion
 from builds.models import Build, Deletion, LogMessage
+from builds.workers import WorkerIdentity
 from tests.support.commands import run
 from tests.support.jobs import build, build_function, use_config
 from tests.support.pages import page_of, text
@@ -75,6 +76,10 @@ def test_a_deletion_waits_for_a_worker_and_is_shown(manager, jobs):
     assert "being deleted" in text(manager.get(LIST))
     Deletion.objects.update(state="RUNNING")
     assert "A worker is deleting this build." in text(manager.get(page_of(made)))
+    worker = WorkerIdentity.current()
+    Deletion.objects.update(worker=str(worker))
+    seen = text(manager.get(page_of(made)))
+    assert f"A worker is deleting this build ({worker.label})." in seen
     Deletion.objects.update(state="WAITING")
     deletion.run_next()
     gone = manager.get(page_of(made), follow=True)
@@ -96,6 +101,8 @@ def test_a_failed_cleanup_is_shown_on_the_build_and_can_be_tried_again(manager, 
     form = page.content.decode()
     form = form[form.index("jc-failed-deletion") :]
     assert f'<form method="post" action="{delete_of(made)}"' in form
+    # Why it failed is read without opening anything.
+    assert '<p class="jc-final">RuntimeError: the files are on strike</p>\n<details>' in form
     assert '<button type="submit" name="cleanup" value="no"' in form
     manager.post(delete_of(made), {"cleanup": "yes"})
     assert "waits for a worker that deletes it" in text(manager.get(page_of(made)))
@@ -252,6 +259,26 @@ def test_deletions_can_be_read(staff, jobs):
     for part in (f"#{bad.pk}", "odd_jobs:failing_cleanup", "the files are on strike", "process "):
         assert part in page
     assert staff("builds.view_build").get(url).status_code == 403
+
+
+def test_of_a_long_log_of_a_cleanup_the_end_is_shown_on_the_build(manager, jobs):
+    made = build("bad")
+    run("delete_build", made.pk)
+    Deletion.objects.update(log="the beginning" + "\nx" * 15_000 + "\nthe end")
+    page = manager.get(page_of(made))
+    assert "the end" in text(page)
+    assert "the beginning" not in text(page)
+    kept = reverse("admin:builds_deletion_change", args=[Deletion.objects.get().pk])
+    assert f'<a href="{kept}">All that was kept of it</a>' in page.content.decode()
+    assert "the beginning" in text(manager.get(kept))
+
+
+def test_of_a_deletion_that_waits_only_what_is_known_is_shown(manager, jobs):
+    manager.post(delete_of(build("good")))
+    page = text(manager.get(f"/admin/builds/deletion/{Deletion.objects.get().pk}/change/"))
+    assert "waiting" in page
+    for part in ("None", "Outcome", "Ended", "Traceback", "History"):
+        assert part not in page
 
 
 def test_what_a_cleanup_logs_is_escaped(manager, jobs):

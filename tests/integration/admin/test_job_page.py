@@ -5,12 +5,14 @@ import re
 from datetime import timedelta
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.contrib.admin.utils import quote
 from django.urls import reverse
 from django.utils import timezone
 
 from builds.admin import job_page
 from builds.models import Build
+from builds.templatetags.builds_text import exact_time
 from tests.support.jobs import build, use_config
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -133,6 +135,22 @@ def test_what_was_asked_for_is_in_the_history(builder):
     seen = text(builder.get(reverse("admin:jobs_job_history", args=["first"])))
     assert f"Asked for build #{Build.objects.get().pk} by quick build." in seen
     assert builder.user.username in seen
+
+
+def test_a_history_without_entries_says_so_truly(builder, viewer):
+    page = viewer.get("/admin/jobs/job/second/history/").content.decode()
+    assert "Nobody did anything with this" in page
+    builder.post(reverse("admin:jobs_job_build", args=["first"]))
+    page = viewer.get("/admin/jobs/job/first/history/").content.decode()
+    assert "Nobody did" not in page
+    made = LogEntry.objects.get().action_time
+    assert f'title="{exact_time(made)}"' in page
+
+
+def test_the_days_of_the_filter_are_said_to_be_the_sites(viewer, settings):
+    settings.TIME_ZONE = "Asia/Tokyo"
+    build("first")
+    assert "Days are those of Asia/Tokyo." in section(viewer.get(page_of("first")), "builds")
 
 
 def test_times_say_the_exact_moment_on_hover(viewer):

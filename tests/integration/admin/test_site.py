@@ -1,12 +1,13 @@
 """The frame of all pages: what stands first, and how the admin's own pages write dates."""
 
 import re
+from datetime import UTC, datetime
 
 import pytest
-from django.contrib.auth import get_user_model
 from django.urls import reverse
 
-from builds import history
+from builds import services
+from builds.models import ApiToken
 from jobs.models import ConfigRevision, Job
 from tests.support.jobs import use_config
 
@@ -33,12 +34,13 @@ def test_jobs_and_builds_stand_before_users_and_groups(admin_client, job):
     assert found == ["job", "configrevision", "build", "apitoken", "deletion", "group", "user"]
 
 
-def test_the_history_of_a_job_writes_dates_as_all_other_pages_do(admin_client, job):
-    history.note(get_user_model().objects.get(username="admin"), job, "Armed a build.")
+def test_the_admins_own_columns_write_dates_as_our_pages_do(admin_client, admin_user, job):
+    end = datetime(2031, 2, 3, 4, 5, 6, tzinfo=UTC)
+    services.issue_token(token=ApiToken(name="nightly", user=admin_user, expires=end))
 
-    page = text_of(admin_client, "admin:jobs_job_history", job.pk)
+    page = text_of(admin_client, "admin:builds_apitoken_changelist")
 
-    assert re.search(rf'<th scope="row">{ISO}</th>', page)
+    assert re.search(r"<td[^>]*field-expires[^>]*>2031-02-03 04:05:06</td>", page)
 
 
 def test_revisions_say_when_they_were_read_in_the_readers_zone(admin_client, job):

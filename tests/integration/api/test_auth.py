@@ -189,9 +189,20 @@ def test_a_token_needs_no_csrf_token(user):
     assert post(client, Authorization=f"Bearer {text}").status_code == 200
 
 
-def test_a_session_ends_with_its_user(browser, user):
-    User.objects.filter(pk=user.pk).update(is_active=False)
+@pytest.mark.parametrize("lacking", ["is_staff", "is_active"])
+def test_a_session_that_opens_no_page_opens_no_address_of_the_api(browser, user, lacking):
+    assert browser.get("/api/job/").status_code == 200
+    User.objects.filter(pk=user.pk).update(**{lacking: False})
     assert browser.get("/api/job/").status_code == 401
+    browser.cookies["csrftoken"] = "a" * 32
+    assert post(browser, **{"X-CSRFToken": "a" * 32}).status_code == 401
+    assert not Build.objects.exists()
+
+
+def test_a_token_of_somebody_who_is_not_staff_is_good(make_user):
+    """An account for programs needs no way into the pages."""
+    caller = ApiClient(token=make_token(make_user("jobs.view_job"))[1])
+    assert caller.get("job/").status_code == 200
 
 
 # --- Strangers, and what goes wrong ---------------------------------------------------------------
@@ -230,8 +241,22 @@ def test_replies_are_kept_in_no_cache(operator, stranger):
 def test_a_wrong_method_is_refused_in_json(operator, method):
     reply = operator.request(method, "job/")
     assert reply.status_code == 405
-    assert reply["Allow"] == "GET"
+    assert reply["Allow"] == "GET, HEAD"
     assert reply.json() == {"detail": "this address does not know that method."}
+
+
+def test_the_address_of_a_run_says_that_it_is_for_post(operator):
+    for method in ("PUT", "OPTIONS"):
+        assert operator.request(method, "job/echo/run")["Allow"] == "POST"
+
+
+def test_head_answers_as_get_without_the_body(operator, stranger, caller):
+    got, head = operator.get("job/"), operator.request("HEAD", "job/")
+    assert (head.status_code, head.content) == (200, b"")
+    assert head["Content-Type"] == got["Content-Type"]
+    assert operator.request("HEAD", "job/nothing").status_code == 404
+    assert stranger.request("HEAD", "job/").status_code == 401
+    assert caller().request("HEAD", "job/").status_code == 403
 
 
 def test_forms_that_can_not_be_read_are_refused_in_json(browser):
@@ -280,6 +305,18 @@ def test_what_goes_wrong_here_is_logged_and_answered_in_json(
     assert "hunter2" not in reply.content.decode()
     logged = [record for record in caplog.records if record.name == "builds.api.errors"]
     assert [record.exc_info[1] for record in logged] == ([error] if status == 500 else [])
+
+
+def test_what_goes_wrong_before_any_view_is_answered_in_json_below_api_only(operator, monkeypatch):
+    def fail(**_):
+        raise DatabaseError("hunter2")
+
+    monkeypatch.setattr("jobs.middleware.registry.ensure_current", fail)
+    reply = operator.get("job/")
+    assert (reply.status_code, reply["Content-Type"]) == (500, "application/json")
+    assert "the server's log says how" in reply.json()["detail"]
+    page = Client(raise_request_exception=False).get("/admin/login/")
+    assert (page.status_code, page["Content-Type"]) == (500, HTML)
 
 
 def test_what_goes_wrong_while_a_token_is_looked_up_is_answered_in_json(operator, monkeypatch):

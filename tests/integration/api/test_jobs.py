@@ -6,7 +6,7 @@ from urllib.parse import quote
 import pytest
 
 from builds.api import schemas
-from builds.models import Build
+from builds.models import Build, Deletion
 from tests.support.commands import run_json
 from tests.support.jobs import use_config
 
@@ -101,12 +101,44 @@ def test_pages_lead_to_each_other(jobs, viewer):
 @pytest.mark.parametrize(
     "query",
     ["limit=0", "limit=1001", "limit=x", "offset=-1", "offset=99999999999999999999"]
-    + ["&".join(["tag=x"] * 21), f"tag={'x' * 501}"],
+    + ["&".join(["tag=x"] * 21), f"tag={'x' * 201}"],
 )
 def test_a_list_is_asked_for_within_bounds(jobs, viewer, query):
     reply = viewer.get(f"job/?{query}")
     assert reply.status_code == 422
     assert reply.json()["detail"].startswith("query.")
+
+
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        ("job/?tags=daily", "query.tags: there is no such parameter; did you mean 'tag'?"),
+        (
+            "job/?tag=daily&xyz=1",
+            "query.xyz: there is no such parameter; there are tag, limit, offset.",
+        ),
+        ("job/first?x=1", "query.x: there is no such parameter; this address takes none."),
+        ("build/?stats=FAILED", "query.stats: there is no such parameter; did you mean 'status'?"),
+        ("build/?%00=&<b>=", "query.\x00: "),
+    ],
+)
+def test_a_parameter_that_would_be_ignored_is_refused_by_its_name(jobs, viewer, path, hint):
+    reply = viewer.get(path)
+    assert reply.status_code == 422
+    assert hint in reply.json()["detail"]
+
+
+def test_a_mistyped_parameter_neither_starts_nor_deletes_anything(jobs, manager):
+    made = succeeded("first")
+    for method, path in (
+        ("POST", "job/first/run?arm=true"),
+        ("DELETE", f"build/{made.pk}?cleenup=0"),
+    ):
+        reply = manager.request(method, path)
+        assert reply.status_code == 422
+        assert reply.json()["detail"].startswith("query.")
+    assert not Deletion.objects.exists()
+    assert Build.objects.get() == made
 
 
 def test_a_job_has_what_the_command_shows(jobs, viewer):

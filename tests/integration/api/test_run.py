@@ -1,9 +1,11 @@
 """`POST /api/job/{id}/run`."""
 
+import io
+
 import pytest
 from django.contrib.admin.models import LogEntry
 
-from builds.models import Build, BuildDependency
+from builds.models import Build, BuildDependency, Deletion, UsedNonce
 from jobs import registry, tags
 from tests.support.jobs import use_config
 
@@ -229,6 +231,39 @@ def test_a_key_starts_one_build_however_often_it_is_sent(operator, how):
     assert LogEntry.objects.count() == 2
 
 
+def test_a_key_gives_its_build_whatever_has_changed_since(operator):
+    used = first_success()
+    made = built(operator.run("second", {"idempotency_key": "k"}))
+    used.delete()
+    assert "no successful build" in refused(operator.run("second"), 409)
+    assert built(operator.run("second", {"idempotency_key": "k"})) == made
+    wrong = {"idempotency_key": "k", "dependency_builds": {"first": 999}}
+    assert built(operator.run("second", wrong)) == made
+
+
+def test_of_two_requests_at_once_with_one_key_the_second_leaves_no_history(operator, monkeypatch):
+    """It looked for the key before the first had stored it."""
+    first = built(operator.run("first", {"idempotency_key": "k"}))
+    assert LogEntry.objects.count() == 1
+    monkeypatch.setattr(UsedNonce.objects, "filter", lambda **_: UsedNonce.objects.none())
+    assert built(operator.run("first", {"idempotency_key": "k"})) == first
+    assert LogEntry.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_can_not_be_written_into_the_history_is_not_done(manager, monkeypatch):
+    def fail(*_):
+        raise OSError("disk on fire")
+
+    made = first_success()
+    monkeypatch.setattr("builds.history.note", fail)
+    assert manager.run("first", {"idempotency_key": "k"}).status_code == 500
+    assert manager.delete(f"build/{made.pk}").status_code == 500
+    assert Build.objects.get() == made
+    assert not Deletion.objects.exists()
+    assert not UsedNonce.objects.exists()
+
+
 def test_a_key_belongs_to_its_user(operator, manager):
     first = built(operator.run("first", {"idempotency_key": "k"}))
     second = built(manager.run("first", {"idempotency_key": "k"}))
@@ -245,7 +280,7 @@ def test_a_key_stands_for_one_job(operator):
 
 def test_a_key_is_remembered_after_its_build_was_deleted(operator):
     built(operator.run("first", {"idempotency_key": "k"})).delete()
-    assert "was deleted" in refused(operator.run("first", {"idempotency_key": "k"}), 422)
+    assert "was deleted" in refused(operator.run("first", {"idempotency_key": "k"}), 409)
 
 
 def test_two_different_keys_are_refused(operator):
@@ -272,6 +307,8 @@ def test_a_key_is_neither_empty_nor_endless(operator, key):
         (b'{"args": [Infinity]}', 400),
         (b"[" * 200_000, 400),
         (b'{"args": [' + b"9" * 5_000 + b"]}", 400),
+        (b'{"args": [1], "args": [2]}', 400),
+        (b'{"kwargs": {"x": {"a": 1, "a": 1}}}', 400),
         (b"[]", 422),
         (b"3", 422),
         (b'"x"', 422),
@@ -287,6 +324,28 @@ def test_a_key_is_neither_empty_nor_endless(operator, key):
 )
 def test_a_body_that_can_not_be_understood_is_refused_in_json(operator, body, status):
     refused(operator.run("first", body), status)
+    assert not Build.objects.exists()
+
+
+def test_what_is_wrong_with_a_body_that_is_no_json_is_said(operator):
+    detail = refused(operator.run("first", b'{"args": [1,]}'), 400)
+    assert detail.startswith("the body is no JSON: ")
+    assert "line 1 column 13" in detail
+    twice = refused(operator.run("first", b'{"arm": false, "arm": true}'), 400)
+    assert twice == "the body is no JSON: the key 'arm' stands twice in one object."
+    assert "NaN is none" in refused(operator.run("first", b'{"args": [NaN]}'), 400)
+
+
+@pytest.mark.parametrize("body", [b"", b'{"args": [1], "kwargs"'])
+def test_a_body_that_was_cut_short_on_its_way_starts_nothing(operator, body):
+    """What a client sent that went away meanwhile: its arguments are not known."""
+    reply = operator.client.post(
+        "/api/job/first/run",
+        content_type="application/json",
+        headers={"Authorization": f"Bearer {operator.token}"},
+        **{"CONTENT_LENGTH": "100", "wsgi.input": io.BytesIO(body)},
+    )
+    assert "shorter than its Content-Length" in refused(reply, 400)
     assert not Build.objects.exists()
 
 

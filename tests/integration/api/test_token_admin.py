@@ -10,6 +10,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from builds import services
 from builds.models import ApiToken
 from tests.integration.api.conftest import ApiClient, make_token
 
@@ -75,6 +76,14 @@ def test_the_form_offers_ninety_days(maker):
 def test_a_token_that_is_over_already_is_not_made(maker):
     reply = browser_of(maker).post(ADD, form(expires_0="2001-01-01"))
     assert "choose a time to come" in reply.content.decode()
+    assert not ApiToken.objects.exists()
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Pacific/Kiritimati"])
+def test_a_token_does_not_outlive_the_calendar(maker, settings, zone):
+    settings.TIME_ZONE = zone
+    reply = browser_of(maker).post(ADD, form(expires_0="9999-12-31", expires_1="23:59:59"))
+    assert "within the next 100 years" in reply.content.decode()
     assert not ApiToken.objects.exists()
 
 
@@ -187,3 +196,27 @@ def test_a_name_full_of_html_is_escaped(maker):
     reply = browser_of(maker).post(ADD, form(name="<script>alert(1)</script>"))
     assert "<script>alert" not in reply.content.decode()
     assert "<script>alert" not in browser_of(maker).get(LIST).content.decode()
+
+
+def test_the_form_has_one_button_and_leads_nowhere_else(admin_client):
+    """What comes after it is the token, shown once: nothing may be added or edited in between."""
+    page = admin_client.get("/admin/builds/apitoken/add/").content.decode()
+    assert 'name="_save"' in page
+    for other in ("_addanother", "_continue", "related-widget-wrapper-link"):
+        assert other not in page
+
+
+def test_tokens_are_filtered_by_what_they_are_worth(admin_client, admin_user):
+    now = timezone.now()
+    for name, expires, revoked in (
+        ("good", now + timedelta(days=1), None),
+        ("old", now - timedelta(days=1), None),
+        ("gone", now + timedelta(days=1), now),
+    ):
+        services.issue_token(
+            token=ApiToken(name=name, user=admin_user, expires=expires, revoked=revoked)
+        )
+    for state, wanted in (("valid", "good"), ("expired", "old"), ("revoked", "gone")):
+        found = admin_client.get(LIST, {"state": state}).context["cl"].result_list
+        assert [token.name for token in found] == [wanted]
+    assert len(admin_client.get(LIST, {"state": "odd"}).context["cl"].result_list) == 3

@@ -9,6 +9,8 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Group, User
 from django.core.management import call_command
 from django.db import connection
 from django.utils import timezone
@@ -110,6 +112,39 @@ def test_a_wrong_request_is_exit_code_2_one_line_and_no_build(arguments, complai
 
 def test_an_armed_protected_job_is_built():
     assert run_json("build_job", "protected", "--arm")["status"] == "SUCCESSFUL"
+
+
+@pytest.mark.parametrize("more", [[], ["--queue"]])
+def test_who_armed_a_build_at_the_command_line_stands_in_the_history(more):
+    user = User.objects.create_user("operator")
+    user.groups.add(Group.objects.get(name="manager"))
+    row = run_json("build_job", "protected", "--arm", "--user", "operator", *more)
+    assert Build.objects.get(pk=row["id"]).requested_by == user
+    entry = LogEntry.objects.get()
+    assert (entry.user, entry.object_id) == (user, "protected")
+    assert entry.change_message == f"Armed and asked for build #{row['id']} by command line."
+
+
+@pytest.mark.parametrize(
+    ("user", "arguments", "complaint"),
+    [
+        ("viewer", ["good"], "builds.run_build is needed"),
+        ("operator", ["protected", "--arm"], "builds.run_protected_build is needed"),
+        ("manager", ["protected"], "--arm"),
+        ("gone", ["good"], "there is no active user 'gone'"),
+        ("nobody\udcff", ["good"], "there is no active user"),
+    ],
+)
+@pytest.mark.parametrize("more", [[], ["--queue"]])
+def test_a_named_user_may_do_no_more_than_in_the_browser(user, arguments, complaint, more):
+    for name in ("viewer", "operator", "manager"):
+        User.objects.create_user(name).groups.add(Group.objects.get(name=name))
+    User.objects.create_superuser("gone", is_active=False)
+    result = run("build_job", *arguments, "--user", user, *more, "--format", "json")
+    assert (result.code, result.out) == (2, "")
+    assert complaint in result.err
+    assert not Build.objects.exists()
+    assert not LogEntry.objects.exists()
 
 
 def test_a_queued_build_is_left_to_a_worker():

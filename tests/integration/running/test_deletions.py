@@ -1,5 +1,6 @@
 """Deletions on a worker: reserved, carried out once, and nothing lost when one fails."""
 
+import os
 import uuid
 from datetime import timedelta
 
@@ -30,6 +31,10 @@ jobs:
   - {id: bad, function: "tests.support.odd_jobs:value",
      cleanup_function: "tests.support.odd_jobs:failing_cleanup"}
   - {id: lost, function: "tests.support.odd_jobs:value", cleanup: "no_such_module:f"}
+  - {id: chatty, function: "tests.support.odd_jobs:value",
+     cleanup: "tests.support.odd_jobs:chatty_cleanup"}
+  - {id: forking, function: "tests.support.odd_jobs:value",
+     cleanup: "tests.support.odd_jobs:forking_cleanup"}
   - {id: plain, function: "tests.support.odd_jobs:value"}
   - {id: user, function: "tests.support.odd_jobs:value", args: [!retval good]}
 """
@@ -116,6 +121,47 @@ def test_a_build_without_cleanup_function_just_goes(wakes):
     deletion.run_next()
     asked.refresh_from_db()
     assert (asked.state, asked.outcome) == ("DONE", "no_cleanup")
+
+
+def test_a_cleanup_that_logs_much_is_not_held_up_and_nothing_is_dropped(monkeypatch):
+    """A full buffer makes callers wait for the writer; here nobody took anything out."""
+    monkeypatch.setattr("builds.logs.MAX_WAITING", 298)
+    made = build("chatty")
+    assert deletion.delete_build(build=made).outcome == "done"
+    lines = Deletion.objects.get().log.splitlines()
+    assert len(lines) == 300
+    assert lines[0].endswith("INFO removing file 0")
+    assert lines[-1].endswith("INFO removing file 299")
+
+
+def test_a_forked_child_leaves_the_deletion_to_its_parent():
+    """Coming back out of the function it would delete the build, and go on as a second worker."""
+    odd_jobs.forked.clear()
+    made = build("forking")
+    owner = os.getpid()
+    try:
+        done = deletion.delete_build(build=made)
+    finally:
+        if os.getpid() != owner:
+            os._exit(9)
+    assert odd_jobs.forked == [0]
+    assert done.outcome == "done"
+    assert not Build.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "end"), [("no luck", "no luck."), ("no luck.", "no luck."), ("why?", "why?")]
+)
+def test_the_word_on_a_failed_cleanup_is_made_of_sentences(monkeypatch, text, end):
+    def fail(*_):
+        raise RuntimeError(text)
+
+    monkeypatch.setattr("builds.calling.call", fail)
+    made = services.create_build(job=Job.objects.get(pk="bad"), trigger="python")
+    with pytest.raises(CleanupFailed) as caught:
+        deletion.delete_build(build=made)
+    said = f" failed with RuntimeError: {end} Mend that, or delete it without cleanup."
+    assert str(caught.value).endswith(said)
 
 
 def test_in_place_a_failing_cleanup_raises_and_is_kept():

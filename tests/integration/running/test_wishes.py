@@ -120,7 +120,7 @@ def test_the_same_nonce_makes_one_build():
     assert first.pk == again.pk != other.pk
     assert Build.objects.count() == 2
     Build.objects.all().delete()
-    with pytest.raises(InvalidRequest, match="was deleted"):
+    with pytest.raises(BuildStateError, match="was deleted"):
         services.request_build(job=job("dep"), trigger="quick", nonce="n1")
     assert Build.objects.count() == 0
 
@@ -187,7 +187,7 @@ def test_an_input_is_not_deleted_under_a_new_build():
 
 @pytest.fixture
 def user() -> User:
-    return User.objects.create_user("ann")
+    return User.objects.create_user("operator")
 
 
 def wish(**changes) -> list[Request]:
@@ -218,7 +218,7 @@ def test_any_change_makes_an_arming_worthless(user):
     use_config(CONFIG)
     old = build("dep")
     token = arming.make_token(user=user, session_key="s", requests=wish())
-    other = User.objects.create_user("bob")
+    other = User.objects.create_user("other")
     for attempt in (
         {"user": other},
         {"session_key": "t"},

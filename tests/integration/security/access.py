@@ -24,6 +24,7 @@ STARTERS = "login 403 403 200 200"
 MANAGERS_200 = "login 403 403 403 200"
 MANAGERS = "login 403 403 403 302"
 NOBODY = "login 403 403 403 403"
+NOTHING = "login 404 404 404 404"
 NO_OBJECT = "login index index index index"
 NO_METHOD = "login 405 405 405 405"
 API_READERS = "401 403 200 200 200"
@@ -73,14 +74,32 @@ TABLE: list[Row] = [
     Row("admin:password_change", "/admin/password_change/", STAFF, STAFF),
     Row("admin:password_change_done", "/admin/password_change/done/", STAFF, NO_METHOD),
     Row("admin:autocomplete", "/admin/autocomplete/", NOBODY, NO_METHOD),
+    # What the filter of builds by job offers while one types.
+    Row(
+        "admin:autocomplete",
+        "/admin/autocomplete/?app_label=builds&model_name=build&field_name=job&term=",
+        READERS,
+        NO_METHOD,
+    ),
+    Row(
+        "admin:autocomplete",
+        "/admin/autocomplete/?app_label=auth&model_name=user&field_name=groups&term=",
+        NOBODY,
+        NO_METHOD,
+    ),
     Row("admin:jsi18n", "/admin/jsi18n/", STAFF, NO_METHOD),
-    Row("admin:view_on_site", "/admin/r/1/1/", "login 404 404 404 404", "login 404 404 404 404"),
+    Row("admin:view_on_site", "/admin/r/1/1/", NOTHING, NOTHING),
     Row("admin:app_list", "/admin/jobs/", "login 404 200 200 200", "login 404 200 200 200"),
+    Row("admin:app_list", "/admin/builds/", "login 404 200 200 200", "login 404 200 200 200"),
+    Row("admin:app_list", "/admin/auth/", NOTHING, NOTHING),
+    Row("admin:django.contrib.admin.sites.catch_all_view", "/admin/django_q/", NOTHING, NOTHING),
+    # Nothing of ours is seen on another site; the first is a user that there is.
+    Row("admin:view_on_site", "/admin/r/{user_type}/{user}/", NOTHING, NOTHING),
     Row(
         "admin:django.contrib.admin.sites.catch_all_view",
         "/admin/nothing",
-        "login 404 404 404 404",
-        "login 404 404 404 404",
+        NOTHING,
+        NOTHING,
     ),
     # --- Jobs ---
     *model_rows("jobs_job", "{job}", READERS, change_post=NO_METHOD),
@@ -127,10 +146,29 @@ TABLE: list[Row] = [
         MANAGERS_200,
         {"job": "guarded", "step": "start"},
     ),
+    # An action that somebody may not do is not known: the list comes again (for operators, by a
+    # redirect that says so), and nothing else.
+    *(
+        Row(
+            "admin:jobs_job_changelist",
+            "/admin/jobs/job/",
+            READERS,
+            "login 403 200 302 302",
+            {"action": "build_selected", "_selected_action": job},
+        )
+        for job in ("job", "guarded")
+    ),
+    Row(
+        "admin:jobs_job_changelist",
+        "/admin/jobs/job/",
+        READERS,
+        "login 403 200 302 200",
+        {"action": "arm_selected", "_selected_action": "guarded"},
+    ),
     # The button never starts what is protected: it says why.
-    Row("admin:jobs_job_build", "/admin/jobs/job/{guarded}/build/", NO_METHOD, OPERATORS),
+    Row("admin:jobs_job_build", "/admin/jobs/job/{guarded}/build/", OPERATORS, OPERATORS),
     *model_rows("jobs_configrevision", "{revision}", READERS),
-    Row("admin:jobs_job_build", "/admin/jobs/job/{job}/build/", NO_METHOD, OPERATORS),
+    Row("admin:jobs_job_build", "/admin/jobs/job/{job}/build/", OPERATORS, OPERATORS),
     Row("admin:jobs_graph", "/admin/jobs/job/graph/", READERS, NO_METHOD),
     Row("admin:jobs_graph_file", "/admin/jobs/job/graph.svg", READERS, NO_METHOD),
     Row("admin:jobs_job_graph", "/admin/jobs/job/{job}/graph/", READERS, NO_METHOD),

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 from django.contrib.admin.utils import quote
 from django.contrib.auth.models import Group, User
+from django.contrib.contenttypes.models import ContentType
 from django.test import Client
 from django.utils import timezone
 
@@ -43,6 +44,7 @@ def one_of_everything(db):
         revision=ConfigRevision.objects.latest("pk").pk,
         deletion=deletion.pk,
         user=root.pk,
+        user_type=ContentType.objects.get_for_model(User).pk,
         group=Group.objects.create(name="a group").pk,
         token=token.pk,
     )

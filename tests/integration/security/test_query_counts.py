@@ -20,7 +20,7 @@ from builds.models import (
     LogMessage,
 )
 from jobs import config, registry
-from jobs.models import Job
+from jobs.models import ConfigRevision, Job
 
 # Each test in a transaction; what they look at is made outside of them, once.
 pytestmark = pytest.mark.django_db
@@ -94,7 +94,7 @@ def _fill():
     )
     BuildProgress.objects.bulk_create(_progress())
     Deletion.objects.bulk_create(
-        Deletion(job_id=f"job-{n % JOBS}", build_number=10**6 + n) for n in range(1_000)
+        Deletion(id=n + 1, job_id=f"job-{n % JOBS}", build_number=10**6 + n) for n in range(1_000)
     )
 
 
@@ -135,11 +135,18 @@ PAGES = [
     f"/admin/builds/build/{BUILDS}/change/",
     f"/admin/builds/build/{BUILDS - 1000}/change/",
     f"/admin/builds/build/{BUILDS}/log/",
-    f"/admin/builds/build/{BUILDS}/log/?q=line&level=INFO&page=3",
+    f"/admin/builds/build/{BUILDS}/log/?q=line&level=INFO&tail=1",
+    f"/admin/builds/build/{BUILDS}/change/?progress=all",
+    f"/admin/builds/build/?inputs__dep_build__id__exact={BUILDS - 1000}",
     f"/admin/builds/build/{BUILDS}/delete/",
     f"/admin/builds/build/{BUILDS}/download/log.txt",
     "/admin/builds/deletion/",
     "/admin/builds/deletion/?p=3",
+    "/admin/builds/deletion/?q=number+7",
+    "/admin/builds/deletion/1/change/",
+    "/admin/builds/apitoken/",
+    "/admin/jobs/configrevision/{revision}/change/",
+    "/admin/jobs/job/graph.png?tag=tag-3",
     "/api/job/",
     "/api/job/job-7",
     "/api/build/",
@@ -150,13 +157,26 @@ PAGES = [
 
 @pytest.mark.parametrize("address", PAGES)
 def test_a_page_of_a_large_site_asks_few_questions(root, address):
+    address = address.format(revision=ConfigRevision.objects.latest("pk").pk)
     with CaptureQueriesContext(connection) as queries:
         response = root.get(address)
         if getattr(response, "streaming", False):
             b"".join(response.streaming_content)
     assert response.status_code == 200, address
+    check(queries)
+
+
+def check(queries):
     texts = "\n".join(query["sql"][:200] for query in queries)
     assert len(queries) <= LIMIT, f"{len(queries)} queries:\n{texts}"
+
+
+def test_the_question_before_a_thousand_deletions_asks_few_questions(root):
+    chosen = {"action": "delete_selected", "_selected_action": BUILDS, "select_across": "1"}
+    with CaptureQueriesContext(connection) as queries:
+        response = root.post("/admin/builds/build/", chosen)
+    assert "At most 1000 builds are deleted at once" in response.content.decode()
+    check(queries)
 
 
 def test_the_site_is_as_large_as_it_says(root):

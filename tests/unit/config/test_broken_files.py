@@ -157,6 +157,7 @@ BROKEN: dict[str, tuple[str | bytes, list[tuple[str, int | None, str]]]] = {
     "empty id": (jobs("- id: ''", G), [("id", 2, "must not be empty")]),
     "long id": (jobs(f"- id: {'x' * 201}", G), [("id", 2, "201 characters")]),
     "control in id": (jobs('- id: "a\\tb"', G), [("id", 2, "U+0009")]),
+    "id without an address": (jobs("- id: ..", G), [("id", 2, "no address")]),
     "id type": (jobs("- id: [a]", G), [("type", 2, "text or a whole number")]),
     "id yes": (jobs("- id: yes", G), [("type", 2, "quotes around text")]),
     "duplicate id": (

@@ -322,7 +322,7 @@ def test_lines_are_the_files_own_when_nothing_was_expanded() -> None:
 
 
 def test_lines_of_the_expanded_text_are_shown_with_their_source_where_it_is_sure() -> None:
-    (first, second) = problems_of(
+    (first, _, second) = problems_of(
         """\
         {% macro job(name) %}
         - id: {{ name }}
@@ -330,6 +330,7 @@ def test_lines_of_the_expanded_text_are_shown_with_their_source_where_it_is_sure
         {% endmacro %}
         jobs:
         {{ job('one') }}
+        {{ job('two') }}
         - id: b
           function: broken
         """
@@ -337,8 +338,15 @@ def test_lines_of_the_expanded_text_are_shown_with_their_source_where_it_is_sure
     assert (first.line, first.expanded, first.source_line) == (5, True, None)
     assert first.excerpt == "function: one"
     assert str(first).startswith("<text>, line 5 of the expanded text, job 'one', key 'function'")
-    assert (second.expanded, second.source_path, second.source_line) == (True, "<text>", 8)
-    assert f"line {second.line} of the expanded text (line 8 of <text>)" in str(second)
+    assert (second.expanded, second.source_path, second.source_line) == (True, "<text>", 9)
+    assert f"line {second.line} of the expanded text (line 9 of <text>)" in str(second)
+    assert second.line != 9
+
+
+def test_a_line_that_jinja_did_not_move_is_named_once() -> None:
+    (problem,) = problems_of("jobs:\n- id: {{ 'a' }}\n  function: broken\n")
+    assert problem.expanded
+    assert str(problem).startswith("<text>, line 3, job 'a', key 'function'")
 
 
 def test_a_line_that_stands_twice_has_no_sure_source() -> None:
