@@ -75,7 +75,7 @@ def test_what_has_ended_can_not_be_cancelled_and_says_so(builder):
     made = build("good")
     assert "Cancel this build" not in text(builder.get(page_of(made)))
     shown = text(cancel(builder, made))
-    assert f"build #{made.pk} is successful already" in shown
+    assert f"Build #{made.pk} is successful already" in shown
     assert not LogEntry.objects.exists()
 
 
