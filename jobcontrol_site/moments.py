@@ -11,7 +11,8 @@ from django.utils.dateparse import parse_date, parse_datetime
 
 from jobs.policies import parse_duration
 
-# Nearer to the edges of the calendar, a time in one zone is none in another.
+# Nearer to the edges of the calendar, a time in one zone is none in another. Nothing of ours
+# happened before or happens after, so that a time beyond means the same as these.
 _FIRST, _END = datetime(1970, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, tzinfo=UTC)
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
@@ -35,6 +36,7 @@ def age(text: str) -> timedelta:
 def moment(text: str) -> datetime:
     """Read a time: ISO 8601 (in the site's zone unless it names one), or an age: `1h` ago.
 
+    A time before 1970 is the beginning of that year, one after 2999 the end of that.
     Raises argparse.ArgumentTypeError for anything else.
     """
     try:
@@ -58,9 +60,7 @@ def _calendar_time(text: str) -> datetime:
             f"{text!r} is no time: use for example 2026-01-31, 2026-01-31T08:30 or 1h (ago)"
         )
     moment = timezone.make_aware(found) if timezone.is_naive(found) else found
-    if not _FIRST <= moment < _END:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time between 1970 and 2999")
-    return moment
+    return min(max(moment, _FIRST), _END)
 
 
 def level(text: str) -> int:

@@ -43,12 +43,22 @@ def test_a_time_may_be_an_age():
     "text",
     [
         *("tomorrow", "2026-13-01", "2026-01-32", "", "99999999d"),
-        *("0001-01-01", "9999-12-31", "9999-12-31T23:59-12:00", "1969-12-31T23:59Z"),
     ],
 )
 def test_no_times(text):
     with pytest.raises(argparse.ArgumentTypeError, match="no time|too long ago"):
         moments.moment(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "year"),
+    [
+        *(("0001-01-01", 1970), ("0001-01-01T00:00+14:00", 1970), ("1969-12-31T23:59Z", 1970)),
+        *(("9999-12-31", 3000), ("9999-12-31T23:59-12:00", 3000), ("3000-01-01T00:01Z", 3000)),
+    ],
+)
+def test_a_time_beyond_all_that_can_happen_is_the_nearest_that_can(text, year):
+    assert moments.moment(text) == datetime(year, 1, 1, tzinfo=UTC)
 
 
 def test_levels():

@@ -133,10 +133,12 @@ def test_a_period_that_makes_no_sense_is_said(viewer, some_of_each, text):
 
 
 @pytest.mark.parametrize("text", ["9999-12-31", "0001-01-01", "2999-12-31T23:59-12:00"])
-def test_a_period_at_the_edge_of_the_calendar_is_said(viewer, some_of_each, text):
+def test_a_period_at_the_edge_of_the_calendar_is_no_error(viewer, some_of_each, text):
     page = viewer.get(LIST, {"since": text, "until": text})
     assert page.status_code == 200
-    assert "is no time between 1970 and 2999" in page.content.decode()
+    assert not page.context["cl"].result_list
+    every = viewer.get(LIST, {"since": "0001-01-01", "until": "9999-12-31"})
+    assert len(every.context["cl"].result_list) == Build.objects.count() > 0
 
 
 def test_blanks_around_an_id_are_part_of_it_where_it_has_them(viewer):
