@@ -44,6 +44,8 @@ class Supervisor:
         self._identity = WorkerIdentity.current()
         self._last_beat = float("-inf")
         self._wait = TICK_SECONDS
+        # Processes of this host that were killed because their cluster was told to stop.
+        self.stopped: set[int] = set()
 
     def use(self, wake: Callable[[int], None]) -> None:
         """Wake the workers of another cluster from now on."""
@@ -95,6 +97,9 @@ class Supervisor:
         for build in running.defer("exception_message"):
             worker = WorkerIdentity.parse(build.worker)
             ending = why_to_end(build, worker, build.now)  # type: ignore[attr-defined]
+            if ending is not None and ending.is_gone and worker and worker.pid in self.stopped:
+                text = f"its worker ({worker.label}) was stopped."
+                ending = Ending(_failed(Kind.SHUTDOWN, "WorkerStopped", text), is_gone=True)
             if ending is not None:
                 self._end(build, worker, ending)
 
@@ -165,8 +170,6 @@ def why_to_end(build: Build, worker: WorkerIdentity | None, now: datetime) -> En
 
 def _lost(build: Build, label: str) -> Outcome:
     seen = f"{build.heartbeat:%Y-%m-%d %H:%M:%S} UTC" if build.heartbeat else "never"
-    if flags.stopping.is_set():
-        return _failed(Kind.SHUTDOWN, "WorkerStopped", f"its worker ({label}) was stopped.")
     text = f"the worker ({label}) was lost; last seen {seen}."
     return _failed(Kind.WORKER_LOST, "WorkerLost", text)
 

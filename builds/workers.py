@@ -80,10 +80,13 @@ class WorkerIdentity:
         return not self.is_alive()
 
 
-def kill_children() -> None:
-    """Kill all that this process started, and what that started in turn."""
-    for child in psutil.Process().children(recursive=True):
+def kill_children() -> set[int]:
+    """Kill all that this process started, and what that started in turn; return their ids."""
+    children = psutil.Process().children(recursive=True)
+    for child in children:
         _kill(child)
+    psutil.wait_procs(children, timeout=3)
+    return {child.pid for child in children}
 
 
 def _kill(process: psutil.Process) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import psutil
 import pytest
 
@@ -141,6 +143,37 @@ def test_a_build_that_runs_too_long_fails(stopping: Site, name: str):
     )
     if name != "hold_interpreter":  # no other thread could look
         assert f"'{name}'" in where, where
+
+
+@pytest.mark.parametrize("name", ["sleep", "stubborn", "deadlock"])
+def test_a_stop_of_the_workers_ends_each_build_and_it_is_tried_again(stopping: Site, name: str):
+    config = stopping.config_path.read_text()
+    retries = f"{{id: {name}, retries: {{count: 1, on: [shutdown]}},"
+    stopping.write_config(config.replace(f"{{id: {name},", retries))
+    times = SETTINGS | {"WORKERS": 1, "SHUTDOWN_SECONDS": 1}
+    with stopping.cluster(**times) as cluster:
+        number, worker = begun(stopping, name)
+        assert cluster.stop(timeout=60) == 0
+        assert is_gone(worker)
+    ended = stopping.json("get_build", str(number))
+    assert (ended["status"], ended["failure_kind"]) == ("FAILED", "shutdown")
+    with stopping.cluster(**times):
+        mark = stopping.folder / "mark"
+        wait_for(lambda: mark.exists() and mark.read_text())
+    (again,) = [row for row in stopping.json("list_builds", name) if row["id"] != number]
+    assert (again["attempt"], again["retry_of"]) == (2, number)
+
+
+def test_a_second_signal_ends_the_workers_at_once(stopping: Site):
+    with stopping.cluster(**SETTINGS | {"SHUTDOWN_SECONDS": 600}) as cluster:
+        number, worker = begun(stopping, "stubborn")
+        cluster.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: "stopping: running builds may end" in cluster.output)
+        cluster.process.send_signal(signal.SIGINT)
+        assert cluster.process.wait(timeout=60) == 1
+        wait_for(lambda: is_gone(worker) and cluster.processes() == [])
+    with stopping.cluster(**SETTINGS):
+        assert stopping.wait_for(number)["failure_kind"] == "worker_lost"
 
 
 def test_a_build_that_fails_is_tried_until_it_succeeds(stopping: Site):

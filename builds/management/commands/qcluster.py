@@ -104,7 +104,7 @@ def _stop(cluster: HealingCluster, supervisor: Supervisor) -> None:
         flags.interrupting.set()
         if not _ended(cluster, supervisor, settings.GRACE_SECONDS):
             logger.error("killing the workers that still run")
-    workers.kill_children()
+    supervisor.stopped = workers.kill_children()
     supervisor.try_tick()  # closes what was killed
     supervisor.say_goodbye()
 
