@@ -111,6 +111,8 @@ SHOTS = (
     Shot("build-successful", build("report")),
     Shot("build-published", build("publish_report")),
     Shot("build-failed", build("check_prices"), guide=LIGHT),
+    Shot("build-waiting", build("waiting")),
+    Shot("build-cancelled", build("cancelled")),
     Shot("build-not-deleted", build("export_stock")),
     Shot("log", build("read_catalogue", "log"), guide=DARK),
     Shot("log-found", build("read_catalogue", "log"), search),

@@ -60,6 +60,11 @@ def weekly_digest(catalogue):
     """Write the weekly digest."""
 
 
+def order_stock():
+    """Order what has run out."""
+    raise ConnectionError("the supplier's server does not answer")
+
+
 def export_stock():
     """Export the stock."""
     return "stock.csv"
@@ -88,6 +93,13 @@ JOBS = """
     title: "Write the weekly digest"
     function: shop:weekly_digest
     args: [!retval read_catalogue]
+    tags: [shop]
+
+  - id: order_stock
+    title: "Order what has run out"
+    function: shop:order_stock
+    timeout: 10m
+    retries: {count: 3, delay: 1h, on: [exception, timeout]}
     tags: [shop]
 
   - id: export_stock
@@ -137,6 +149,11 @@ wait(first, second)
 delete(first)
 delete(first, cleanup=False)
 delete(second)
+for name in ("waiting", "cancelled"):
+    wait(ask("order_stock"))
+    again = Build.objects.get(retry_of=made["order_stock"])
+    made[name] = again.pk
+services.cancel_build(build=again, requested_by=user)
 running = ask("read_catalogue")
 while Build.objects.get(pk=running.pk).progress.count() < 6:
     time.sleep(0.1)

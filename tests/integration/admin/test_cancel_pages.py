@@ -127,7 +127,7 @@ def test_all_attempts_stand_on_the_page_of_each(builder):
     again = Build.objects.get(retry_of=first)
     for one in (first, again):
         shown = text(builder.get(page_of(one)))
-        assert f"Attempts #{first.pk} FAILED , #{again.pk} QUEUED" in shown
+        assert f"Attempts #{first.pk} FAILED #{again.pk} QUEUED" in shown
     assert "This build waits until" in shown
     assert "May run for 1 min 30 s" in shown
     rows = text(builder.get(reverse("admin:builds_build_changelist")))
