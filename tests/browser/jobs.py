@@ -136,6 +136,11 @@ jobs:
     function: flows:hold
     args: [!retval held, holder]
 
+  - id: endless
+    title: "Never comes to an end"
+    function: flows:hold
+    args: [1, never_opened]
+
   - id: plain
     title: "Without a script"
     function: flows:number
