@@ -10,6 +10,7 @@ when the grace is over.
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 from pathlib import Path
@@ -24,6 +25,9 @@ SIGNAL = getattr(signal, "SIGRTMIN", signal.SIGUSR1)
 
 _OURS = str(Path(__file__).parent)
 _INTO_THE_JOB = calling.__file__
+_TAKES_LOCKS = {logging.__file__, threading.__file__, "<frozen importlib._bootstrap>"}
+# Of `threading`: where a wait for others may be endless, and whose locks are safe.
+_WAITS = {"wait", "_wait_for_tstate_lock"}
 
 
 def install() -> None:
@@ -59,8 +63,18 @@ def _handle(_number: int, frame: FrameType | None) -> None:
             raise BuildInterrupted(wanted.text, build_id=session.build_id)
 
 
+def _takes_a_lock(frame: FrameType) -> bool:
+    return frame.f_code.co_filename in _TAKES_LOCKS and frame.f_code.co_name not in _WAITS
+
+
 def _is_in_job(frame: FrameType | None) -> bool:
-    """Whether the innermost code of ours that is being run is that which called the job."""
+    """Whether the innermost code of ours that is being run is that which called the job.
+
+    Not while a lock is just being taken in Python code of the library, where an exception would
+    leave it taken for ever: of a logging handler, of an event, of an import.
+    """
+    if frame is not None and _takes_a_lock(frame):
+        return False
     while frame is not None:
         name = frame.f_code.co_filename
         if name.startswith(_OURS):
