@@ -18,7 +18,7 @@ from django.db import DatabaseError, InterfaceError, connection
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from builds import flags, queue, services
+from builds import flags, queue, services, story
 from builds.models import Build, Deletion
 from builds.services import Outcome
 from builds.workers import WorkerIdentity
@@ -31,6 +31,8 @@ TICK_SECONDS = 1.0
 # A build is left to its own wake-up this long before one is sent again.
 LOST_AFTER = timedelta(seconds=2)
 MAX_BACKOFF_SECONDS = 30.0
+# For so many heartbeats after the database was away, nothing is ended but what died.
+PATIENT_BEATS = 2
 
 Kind = Build.FailureKind
 
@@ -44,6 +46,9 @@ class Supervisor:
         self._identity = WorkerIdentity.current()
         self._last_beat = float("-inf")
         self._wait = TICK_SECONDS
+        self._is_away = False
+        self._patient_until = float("-inf")
+        self._trouble = ""
 
     def use(self, wake: Callable[[int], None]) -> None:
         """Wake the workers of another cluster from now on."""
@@ -61,10 +66,17 @@ class Supervisor:
             self.tick()
         except (DatabaseError, InterfaceError) as error:
             self._wait = min(self._wait * 2, MAX_BACKOFF_SECONDS)
-            logger.warning("the database does not answer (%s); next try in %gs", error, self._wait)
+            text = " ".join(str(error).split())
+            logger.warning("the database does not answer (%s); next try in %gs", text, self._wait)
             connection.close()
+            self._is_away = True
         else:
             self._wait = TICK_SECONDS
+            if self._is_away:
+                logger.warning("the database answers again")
+                # Nobody could renew a lease or store an outcome: those that live do so first.
+                self._patient_until = monotonic() + PATIENT_BEATS * settings.HEARTBEAT_SECONDS
+                self._is_away = False
 
     def say_goodbye(self) -> None:
         """Take this cluster off the list of those that live."""
@@ -86,16 +98,20 @@ class Supervisor:
         """Tell the pages, once a heartbeat, that this cluster lives, and what troubles it."""
         if monotonic() - self._last_beat >= settings.HEARTBEAT_SECONDS:
             trouble = "" if queue.broker_answers() else "the broker does not answer."
+            if trouble != self._trouble:
+                logger.warning(trouble or "the broker answers again.")
+            self._trouble = trouble
             services.beat_cluster(worker=self._identity, workers=settings.WORKERS, trouble=trouble)
             self._last_beat = monotonic()
 
     def close_lost_builds(self) -> None:
         """End the builds whose worker is gone or does not obey; those of this host are killed."""
+        is_patient = self._is_away or monotonic() < self._patient_until
         running = Build.objects.running().annotate(now=Now())
         for build in running.defer("exception_message"):
             worker = WorkerIdentity.parse(build.worker)
             ending = why_to_end(build, worker, build.now)  # type: ignore[attr-defined]
-            if ending is not None:
+            if ending is not None and (ending.is_gone or not is_patient):
                 self._end(build, worker, ending)
 
     def close_lost_deletions(self) -> None:
@@ -126,7 +142,16 @@ class Supervisor:
             return
         lease = settings.LEASE_SECONDS if ending.by_lease else None
         if services.close_build(build=build, outcome=ending.outcome, lease_seconds=lease):
-            logger.error("build #%s ended: %s", build.pk, ending.outcome.exception_message)
+            story.tell(
+                logger,
+                "closed",
+                level=logging.ERROR,
+                build=build.pk,
+                job=build.job_id,
+                kind=ending.outcome.failure_kind,
+                killed=worker.pid if is_gone and worker and not ending.is_gone else None,
+                why=ending.outcome.exception_message,
+            )
 
 
 # --- Why a running build is ended -----------------------------------------------------------------

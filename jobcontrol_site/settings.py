@@ -118,6 +118,12 @@ def _database(url: str) -> dict[str, Any]:
         raise ImproperlyConfigured(
             f"JobControl keeps its data in SQLite or PostgreSQL, not in {database['ENGINE']!r}."
         )
+    else:
+        # A server that vanished from the network must not hang a page, a heartbeat or a stop.
+        # What the URL says beats this.
+        patience = {"connect_timeout": 5, "tcp_user_timeout": 30_000}
+        patience |= {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+        database["OPTIONS"] = patience | database.get("OPTIONS", {})
     # A new PostgreSQL connection per request or build costs more than the work itself. runserver
     # starts a thread per request and would leave one connection open for each.
     database["CONN_MAX_AGE"] = 0 if _RUNSERVER else None

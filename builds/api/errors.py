@@ -9,6 +9,7 @@ from typing import Any
 
 from django.core.exceptions import ObjectDoesNotExist, PermissionDenied, RequestDataTooBig
 from django.core.exceptions import SuspiciousOperation as BadRequestError
+from django.db import InterfaceError, OperationalError
 from django.http import (
     Http404,
     HttpRequest,
@@ -53,6 +54,7 @@ NO_JSON = "the body is no JSON."
 NINJAS_NO_JSON = "Cannot parse request body"
 NO_LENGTH = "a body in chunks is not read: send it whole, with a Content-Length."
 NO_REQUEST = "the request can't be read."
+AWAY = "the database does not answer; try again in a moment."
 OUR_FAULT = "that went wrong on our side; the server's log says how."
 
 
@@ -86,6 +88,8 @@ def _told_of_django(error: Exception) -> tuple[int, str]:
     if isinstance(error, BadRequestError | MultiPartParserError | UnreadablePostError):
         return 400, NO_REQUEST
     logger.error("a request to the API failed", exc_info=error)
+    if isinstance(error, OperationalError | InterfaceError):
+        return 503, AWAY
     return 500, OUR_FAULT
 
 

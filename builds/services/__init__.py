@@ -6,7 +6,7 @@
 """
 
 from builds.services.cancels import cancel_build, cancel_builds
-from builds.services.clusters import beat_cluster, end_cluster, live_clusters
+from builds.services.clusters import beat_cluster, end_cluster, live_clusters, silence_allowed
 from builds.services.deletions import (
     beat_deletion,
     begin_deletion,
@@ -29,6 +29,7 @@ from builds.services.leases import (
     finish_build,
     look,
     note_hang,
+    unclaim,
 )
 from builds.services.observations import store_observations, store_progress
 from builds.services.requests import (
@@ -73,8 +74,10 @@ __all__ = [
     "request_deletion",
     "request_deletions",
     "revoke_token",
+    "silence_allowed",
     "store_observations",
     "store_progress",
+    "unclaim",
     "unfinished_users",
     "user_of_token",
     "why_in_use",
