@@ -107,13 +107,14 @@ def _database(url: str) -> dict[str, Any]:
             "Use postgresql://user:password@host/name or sqlite:///path."
         ) from error
     if database["ENGINE"].endswith("sqlite3"):
-        database["OPTIONS"] = {
+        ours = {
             # A transaction that will write takes the lock at its start, so that it never fails
             # half-way with "database is locked".
             "transaction_mode": "IMMEDIATE",
             "timeout": 20,
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
         }
+        database["OPTIONS"] = ours | database.get("OPTIONS", {})
     elif not database["ENGINE"].endswith("postgresql"):
         raise ImproperlyConfigured(
             f"JobControl keeps its data in SQLite or PostgreSQL, not in {database['ENGINE']!r}."
