@@ -138,6 +138,25 @@ def finish_build(
     return status
 
 
+def is_held(*, build: Build, lease_seconds: float | None) -> bool:
+    """Whether the build still runs under the token that was read, and (if given) its lease is over.
+
+    Reads only: it answers also while somebody keeps the database from being written.
+    """
+    running = Build.objects.running()
+    held = running if lease_seconds is None else running.lease_over(lease_seconds)
+    return held.filter(pk=build.pk, claim_token=build.claim_token).exists()
+
+
+def hold(*, build: Build) -> bool:
+    """Lock a build that still runs under the token that was read; in the caller's transaction.
+
+    Returns False for one that does not, or that somebody else has locked just now.
+    """
+    held = Build.objects.running().select_for_update(skip_locked=True)
+    return held.filter(pk=build.pk, claim_token=build.claim_token).exists()
+
+
 def close_build(*, build: Build, outcome: Outcome, lease_seconds: float | None) -> bool:
     """End a RUNNING build in the place of its worker, which can't any more; return whether it did.
 

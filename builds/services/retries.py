@@ -46,7 +46,12 @@ def retry_build(*, build_id: int, kind: str) -> Build | None:
 def policy_of(build: Build) -> RetryPolicy | None:
     """Return the `retries` of the build's own configuration; None where there are none."""
     given = build.payload.config.get("retries")
-    return None if given is None else RetryPolicy.read(given)
+    try:
+        return None if given is None else RetryPolicy.read(given)
+    except ValueError as error:
+        # A block that was stored before the key meant anything.
+        logger.warning("build #%s is not tried again: its 'retries' %s", build.pk, error)
+        return None
 
 
 def _copy(build: Build, delay: float) -> Build:

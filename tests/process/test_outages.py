@@ -55,7 +55,7 @@ if IS_POSTGRES:
                     faulty.postgres.start()
                     cluster.wait_until_ready()
                     faulty.request()
-                    faulty.check_promises(lost=0)
+                    faulty.check_promises()
                     wait_for(lambda: get(f"{url}/healthz?worker")[0] == 200)
                     checked = faulty.site.manage("qcluster", "--check", check=True)
                     assert f"process {cluster.pid} with 2 workers lives" in checked.stdout
@@ -79,7 +79,7 @@ if IS_POSTGRES:
             faulty.redis.stop()
             with faulty.site.cluster(**SETTINGS) as cluster:
                 faulty.request()
-                faulty.check_promises(lost=0)
+                faulty.check_promises()
                 wait_for(lambda: faulty.sql(TROUBLE) == [("the broker does not answer.",)])
                 assert "Traceback" not in cluster.output
                 assert cluster.output.count("does not answer") < 10
@@ -89,7 +89,7 @@ if IS_POSTGRES:
                 faulty.busy()
                 faulty.redis.stop()
                 faulty.request()
-                faulty.check_promises(lost=0, queued=121)
+                faulty.check_promises(queued=121)
                 wait_for(lambda: faulty.sql(TROUBLE) == [("the broker does not answer.",)])
                 assert cluster.stop() == 0
 
@@ -117,7 +117,7 @@ else:
                     ]
                     assert "database is locked" in line
                     other.execute("ROLLBACK")
-                faulty.check_promises(lost=0)
+                faulty.check_promises()
                 faulty.check_still_works()
                 assert "Traceback" not in cluster.output
                 assert cluster.stop() == 0
@@ -152,4 +152,4 @@ else:
             assert said.strip() == "database or disk is full"
             faulty.request(short=1)
             with faulty.site.cluster(**SETTINGS):
-                faulty.check_promises(lost=0, queued=1)
+                faulty.check_promises(queued=1)

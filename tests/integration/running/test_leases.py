@@ -13,7 +13,6 @@ from threading import Event
 import psutil
 import pytest
 from django.db import OperationalError, connection, transaction
-from django.db.models.functions import Now
 
 from builds import retvals, services, supervisor, tasks
 from builds.models import Build
@@ -23,34 +22,11 @@ from builds.workers import WorkerIdentity, _start_stamp
 from jobs import registry
 from jobs.models import Job
 from tests.support.jobs import build, build_function, messages, use_config
-from tests.support.site import wait_until
+from tests.support.leases import ELSEWHERE, ONE_JOB, age, claimed, requested
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 WATCHED = "tests.support.watched_jobs:"
-ONE_JOB = "jobs:\n  - {id: job, function: 'tests.support.odd_jobs:value', priority: 3}\n"
-ELSEWHERE = "other-host:0123456789ab:4321:99"
-
-
-def requested(count: int = 1) -> list[Build]:
-    use_config(ONE_JOB)
-    job = Job.objects.get(pk="job")
-    return [services.request_build(job=job, trigger="python") for _ in range(count)]
-
-
-def claimed(worker: str | None = None) -> Build:
-    requested()
-    made = services.claim(worker=WorkerIdentity.current())
-    assert made is not None
-    if worker is not None:
-        Build.objects.filter(pk=made.pk).update(worker=worker)
-        made.refresh_from_db()
-    return made
-
-
-def age(made: Build, seconds: float = 3600) -> None:
-    Build.objects.filter(pk=made.pk).update(heartbeat=Now() - timedelta(seconds=seconds))
-    made.refresh_from_db()
 
 
 def retval_of(made: Build):
@@ -346,65 +322,3 @@ def test_the_build_says_who_asked_and_with_what(django_user_model):
     assert again.payload.config == job.config
     assert again.payload.config_text == job.config_text != ""
     assert build("job").start_time is not None
-
-
-# --- A database that was away ---------------------------------------------------------------------
-
-
-def test_after_an_outage_who_lives_may_renew_the_lease_first(monkeypatch, settings):
-    """Nobody could beat while the database was away: that is no reason to end a build."""
-    settings.HEARTBEAT_SECONDS = 0.5
-    made = claimed(ELSEWHERE)
-    looking = Supervisor(lambda _: None)
-    with monkeypatch.context() as patch:
-        patch.setattr(services, "beat_cluster", fail_as_away)
-        looking.try_tick()
-    age(made)
-    looking.try_tick()
-    made.refresh_from_db()
-    assert made.status == "RUNNING"
-    wait_until(lambda: looking.try_tick() or Build.objects.get(pk=made.pk).finished)
-
-
-def test_after_an_outage_what_died_is_closed_at_once(monkeypatch):
-    me = WorkerIdentity.current()
-    made = claimed(f"{me.host}:{me.host_id}:{me.pid}:1")
-    looking = Supervisor(lambda _: None)
-    with monkeypatch.context() as patch:
-        patch.setattr(services, "beat_cluster", fail_as_away)
-        looking.try_tick()
-    looking.try_tick()
-    made.refresh_from_db()
-    assert made.failure_kind == "worker_lost"
-
-
-def fail_as_away(**_options):
-    raise OperationalError("away")
-
-
-def test_a_claim_whose_answer_was_lost_is_given_back(monkeypatch):
-    """The server committed it and broke off: nobody would run the build, and a worker be killed."""
-    (made,) = requested()
-    claim, answers = services.claim, iter([True])
-
-    def claim_and_break(**options):
-        found = claim(**options)
-        if next(answers, False):
-            raise OperationalError("the connection broke at the commit")
-        return found
-
-    monkeypatch.setattr(services, "claim", claim_and_break)
-    tasks.work()
-    made.refresh_from_db()
-    assert (made.status, made.worker, made.claim_token) == ("QUEUED", "", None)
-    tasks.work()
-    made.refresh_from_db()
-    assert made.status == "SUCCESSFUL"
-
-
-def test_only_what_runs_under_the_token_is_given_back():
-    made = build("job") if requested() else None
-    assert not services.unclaim(token=made.claim_token)
-    assert not services.unclaim(token=uuid.uuid4())
-    made.refresh_from_db()
-    assert made.status == "SUCCESSFUL"

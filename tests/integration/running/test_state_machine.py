@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import uuid
 from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
 from django.db.models import F
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -31,7 +32,7 @@ from tests.support.jobs import use_config
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(900)]
 
-EXAMPLES = int(os.environ.get("JOBCONTROL_EXAMPLES", "12"))
+EXAMPLES = int(os.environ.get("JOBCONTROL_EXAMPLES", "30"))
 STEPS = 40
 COUNT = 2  # retries of the job `again`
 CONFIG = f"""
@@ -81,6 +82,9 @@ class Promises(RuleBasedStateMachine):
         queue.wake = lambda times=1: self.send(times)
         WorkerIdentity.is_alive = lambda identity: self.owner(identity).lives
         WorkerIdentity.kill = self.kill_by_supervisor(self)
+        for job in ("again", "once"):
+            self.ask(job)
+        self.claim(self.workers[1])
 
     # --- The imagined world ---
 
@@ -95,7 +99,9 @@ class Promises(RuleBasedStateMachine):
     def add_worker(self) -> None:
         me = WorkerIdentity.current()
         number = 1_000_000 + len(self.workers)
-        self.workers.append(Worker(WorkerIdentity(me.host, me.host_id, number, "1")))
+        # Every other one is on another host: it can't be killed from here, and wakes up later.
+        host = ("elsewhere", "0123456789ab") if number % 2 else (me.host, me.host_id)
+        self.workers.append(Worker(WorkerIdentity(*host, number, "1")))
 
     def owner(self, identity: WorkerIdentity) -> Worker:
         return next(worker for worker in self.workers if worker.identity == identity)
@@ -124,18 +130,20 @@ class Promises(RuleBasedStateMachine):
     def ask(self, job: str) -> None:
         services.request_build(job=Job.objects.get(pk=job), trigger="python")
 
-    @rule(number=st.integers(0, 20))
-    def cancel(self, number: int) -> None:
-        every = list(Build.objects.order_by("pk"))
+    @rule(number=st.integers(0, 20), running=st.booleans())
+    def cancel(self, number: int, running: bool) -> None:
+        every = list((Build.objects.running() if running else Build.objects).order_by("pk"))
         if not every:
             return
         build = every[number % len(every)]
+        before = build.status
         try:
             services.cancel_build(build=build)
         except BuildStateError:
             assert build.finished
         else:
             assert build.cancel_requested is not None
+            assert build.status == ("RUNNING" if before == "RUNNING" else "CANCELLED")
 
     # --- What becomes of messages: all are alike, so that order is nothing ---
 
@@ -156,6 +164,15 @@ class Promises(RuleBasedStateMachine):
         if worker is not None:
             self.messages -= 1
             self.claim(worker)
+
+    @rule(number=st.integers(0, 5), how=st.sampled_from(sorted(OUTCOMES)))
+    def finish_without_the_token(self, number: int, how: str) -> None:
+        """Somebody who held it once, before it was given back and claimed anew."""
+        running = list(Build.objects.running().order_by("pk"))
+        if running:
+            session = BuildSession(running[number % len(running)].pk, uuid.uuid4(), Redactor({}))
+            with pytest.raises(LeaseLost):
+                services.finish_build(session=session, outcome=OUTCOMES[how])
 
     def claim(self, worker: Worker) -> bool:
         found = services.claim(worker=worker.identity)
@@ -208,6 +225,12 @@ class Promises(RuleBasedStateMachine):
         worker = self.some(number, busy=True)
         if worker is not None:
             worker.sleeps = True
+
+    @rule(number=st.integers(0, 5), which=st.integers(0, 1))
+    def sleep_past_the_lease(self, number: int, which: int) -> None:
+        self.fall_asleep(number)
+        self.time_passes(70.0)
+        self.supervise(which)
 
     @rule(number=st.integers(0, 5), how=st.sampled_from(sorted(OUTCOMES)))
     def wake_up_and_finish(self, number: int, how: str) -> None:
@@ -270,7 +293,7 @@ class Promises(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """However it stands now: the supervisors see everything through."""
-        for round_ in range(200):
+        for round_ in range(60):
             if not Build.objects.finished(False).exists():
                 break
             self.time_passes(120.0)
@@ -303,6 +326,8 @@ def test_the_promises_hold_after_every_step(monkeypatch, settings_of_leases):
             stateful_step_count=STEPS,
             deadline=None,
             database=None,
+            # Making a failure smaller takes minutes: only where there is time.
+            phases=[Phase.generate, Phase.shrink] if EXAMPLES > 30 else [Phase.generate],
             suppress_health_check=list(HealthCheck),
         ),
     )
