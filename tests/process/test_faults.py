@@ -141,7 +141,7 @@ def stop(faulty: Faulty) -> None:
 def postgres_restart(faulty: Faulty) -> None:
     """Records wait, the outcome is written when it is back, and everybody goes on."""
     assert faulty.postgres is not None
-    seconds = 10.0
+    seconds = 6.0
     faulty.prepare(long=seconds)
     for mode in ("fast", "immediate"):
         with cluster_of(faulty) as (cluster, family):
