@@ -8,7 +8,7 @@ PYTEST_ARGS ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format lock screenshots venv venv-runtime services test-sqlite test-postgres clean
+.PHONY: help run test check format lock screenshots venv venv-runtime services test-sqlite test-postgres test-faults test-races clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do \
@@ -25,6 +25,13 @@ test-sqlite: venv ## Run the suite on SQLite
 
 test-postgres: venv ## Run the tests that use a database on PostgreSQL
 	JOBCONTROL_TEST_DB=postgres $(PYTEST) tests/integration tests/process $(PYTEST_ARGS)
+
+test-faults: venv services ## Kill and stop everything, with 200 builds queued; prints the table
+	JOBCONTROL_FAULTS=full JOBCONTROL_TEST_DB=postgres $(PYTEST) tests/process/test_faults.py $(PYTEST_ARGS)
+
+test-races: venv ## Let two things happen at once, 1,000 times each, and the promises' state machine
+	JOBCONTROL_RACES=1000 JOBCONTROL_EXAMPLES=100 JOBCONTROL_TEST_DB=postgres $(PYTEST) \
+		tests/integration/running/test_races.py tests/integration/running/test_state_machine.py $(PYTEST_ARGS)
 
 check: venv ## Lint, check types, import rules, migrations and Django's own checks
 	$(PY) -m ruff check .

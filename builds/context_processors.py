@@ -1,4 +1,4 @@
-"""What every admin page says about the workers."""
+"""What every admin page says about the workers: that none lives, or what troubles one."""
 
 from __future__ import annotations
 
@@ -18,20 +18,22 @@ REMEMBERED_SECONDS = 5  # a page in between may tell what was true so long ago
 
 
 def workers(request: HttpRequest) -> dict[str, Any]:
-    """Give `worker_command` to logged-in staff when no worker lives: what starts one.
+    """Give logged-in staff `worker_command`, what starts a worker, when none lives.
 
-    For anybody else, and while a cluster lives, it is empty.
+    And `worker_troubles`, of those that live. For anybody else both are empty.
     """
     user = getattr(request, "user", None)
-    if user is None or not (user.is_active and user.is_staff) or is_any_alive():
-        return {"worker_command": ""}
-    return {"worker_command": worker_command()}
+    if user is None or not (user.is_active and user.is_staff):
+        return {"worker_command": "", "worker_troubles": []}
+    command = "" if is_any_alive() else worker_command()
+    return {"worker_command": command, "worker_troubles": _Remembered.troubles}
 
 
 class _Remembered:
     """What was found when it was last looked for, in this process."""
 
     alive = False
+    troubles: list[str] = []  # each as one line
     until = float("-inf")  # as time.monotonic() counts
 
 
@@ -39,7 +41,9 @@ def is_any_alive() -> bool:
     """Whether a cluster said lately that it lives; looked up every few seconds at most."""
     now = time.monotonic()
     if now >= _Remembered.until:
-        _Remembered.alive = services.live_clusters().exists()
+        alive = list(services.live_clusters())
+        _Remembered.alive = bool(alive)
+        _Remembered.troubles = [f"{one}: {one.trouble}" for one in alive if one.trouble]
         _Remembered.until = now + REMEMBERED_SECONDS
     return _Remembered.alive
 

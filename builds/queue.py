@@ -32,6 +32,8 @@ class DatabaseBroker(ORM):
     it after the task, which costs a statement more and leaves rows behind when a worker dies.
     """
 
+    _is_away = False
+
     @staticmethod
     def get_connection(list_key: str | None = None) -> Any:  # noqa: ARG004 - django-q2's signature
         """Return the messages; the connection is kept open between calls."""
@@ -41,11 +43,16 @@ class DatabaseBroker(ORM):
         """Take a message, or wait a moment and return None."""
         try:
             taken = self._take()
-        except (DatabaseError, InterfaceError):
-            logger.warning("the database does not answer; waiting for it", exc_info=True)
+        except (DatabaseError, InterfaceError) as error:
+            if not self._is_away:
+                logger.warning("no wake-ups: the database does not answer (%s)", _one_line(error))
+            self._is_away = True
             connections[str(Conf.ORM)].close()
             sleep(_RETRY_SECONDS)
             return None
+        if self._is_away:
+            logger.warning("wake-ups again: the database answers")
+            self._is_away = False
         if not taken:
             sleep(Conf.POLL)
         return taken
@@ -105,6 +112,10 @@ def _broker() -> Broker:
     return _Kept.broker
 
 
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
 def wake(times: int = 1) -> bool:
     """Send wake-ups; return whether the broker took them.
 
@@ -124,7 +135,6 @@ def broker_answers() -> bool:
     """Whether the broker can be reached."""
     try:
         return bool(_broker().ping())
-    except Exception as error:  # noqa: BLE001 - as above
-        logger.warning("the broker does not answer: %s", error)
+    except Exception:  # noqa: BLE001 - as above; the supervisor says so
         _Kept.broker = None
         return False

@@ -17,7 +17,14 @@ from time import monotonic
 from typing import Any, TypeVar
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, connection, connections, transaction
+from django.db import (
+    DatabaseError,
+    InterfaceError,
+    OperationalError,
+    connection,
+    connections,
+    transaction,
+)
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
@@ -32,7 +39,10 @@ logger = logging.getLogger(__name__)
 FLUSH_SECONDS = 0.25
 LOOK_SECONDS = 1.0  # between two looks whether a build was cancelled or taken away
 CHUNK = 1_000  # log records per insert
-MAX_FAILED_WRITES = 20  # then what waits is dropped, with a marker, to keep memory bounded
+# Of records that the database refuses; then they are dropped, with a marker. While it is away they
+# wait, as many as the buffer takes.
+MAX_FAILED_WRITES = 20
+REST_SECONDS = 1.0  # between two tries while the database is away
 
 T = TypeVar("T")
 
@@ -48,6 +58,8 @@ class Recorder:
         self._last_beat = 0.0
         self._last_look = 0.0
         self._failed_writes = 0
+        self._is_away = False
+        self._rest_until = float("-inf")
         self._stopping = False
 
     def call(self, function: Callable[[], T]) -> T:
@@ -124,7 +136,8 @@ class Recorder:
             self._beat_when_due()
             for session in list(self._sessions):
                 self._interrupt_when_due(session)
-                self._flush(session)
+                if monotonic() >= self._rest_until:
+                    self._flush(session)
 
     def _run_calls(self) -> None:
         while True:
@@ -162,8 +175,9 @@ class Recorder:
         try:
             function(session)
         except (DatabaseError, InterfaceError) as error:
-            logger.warning("no heartbeat for build #%s: %s", session.build_id, error)
-            connection.close()
+            self._database_fails(session, error)
+        else:
+            self._database_answers()
 
     def _interrupt_when_due(self, session: BuildSession) -> None:
         ran = monotonic() - session.opened
@@ -209,6 +223,7 @@ class Recorder:
             return False
         session.logs.healthy = True
         self._failed_writes = 0
+        self._database_answers()
         if len(session.logs):
             self._wake.set()
         return True
@@ -235,12 +250,26 @@ class Recorder:
     ) -> None:
         session.logs.healthy = False
         session.logs.give_back(entries)
+        self._database_fails(session, error)
+        if isinstance(error, OperationalError | InterfaceError):
+            return
         self._failed_writes += 1
-        connection.close()
         if self._failed_writes >= MAX_FAILED_WRITES:
             session.logs.drop_all()
             self._failed_writes = 0
-        logger.warning("records of build #%s can't be written: %s", session.build_id, error)
+
+    def _database_fails(self, session: BuildSession, error: Exception) -> None:
+        connection.close()
+        self._rest_until = monotonic() + REST_SECONDS
+        if not self._is_away:
+            text = "the database does not take the records and heartbeats of build #%s: %s"
+            logger.warning(text, session.build_id, error)
+        self._is_away = True
+
+    def _database_answers(self) -> None:
+        if self._is_away:
+            logger.warning("the database takes records and heartbeats again")
+        self._is_away = False
 
     def _bound_waiting(self, connection: BaseDatabaseWrapper, **_kwargs: Any) -> None:
         """Let no lock that a job holds stop the heartbeat for long (SQLite has a limit anyway)."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -28,6 +29,7 @@ from builds import (
     retvals,
     services,
     sessions,
+    story,
     tracebacks,
 )
 from builds.models import Build
@@ -77,12 +79,43 @@ def run_here(build: Build, *, arm: bool = False) -> Build:
     return Build.objects.select_related("job").get(pk=build.pk)
 
 
+_claims_in_doubt: list[uuid.UUID] = []  # tokens
+
+
+def settle_claims() -> None:
+    """Wait for the database, and give back what it may have given this process unheard.
+
+    Else nobody would run such a build, and its lease would end with a worker that is well.
+    """
+    scribe = recorder()
+    while _claims_in_doubt and not flags.stopping.is_set():
+        try:
+            if scribe.call(partial(services.unclaim, token=_claims_in_doubt[0])):
+                logger.warning("a build was claimed while the connection broke: it is queued again")
+            del _claims_in_doubt[0]
+        except (DatabaseError, InterfaceError):
+            scribe.call(scribe.reconnect)
+            sleep(RETRY_SECONDS)
+
+
+def _claim(worker: WorkerIdentity, build_id: int | None, *, arm: bool) -> Build | None:
+    token = uuid.uuid4()
+    try:
+        return recorder().call(
+            partial(services.claim, worker=worker, build_id=build_id, arm=arm, token=token)
+        )
+    except (OperationalError, InterfaceError):
+        if build_id is None:
+            _claims_in_doubt.append(token)
+        raise
+
+
 def _claim_and_run(build_id: int | None, *, arm: bool = False) -> Build | None:
     scribe = recorder()
     registry.ensure_current()
     interrupts.install()
     worker = WorkerIdentity.current()
-    build = scribe.call(lambda: services.claim(worker=worker, build_id=build_id, arm=arm))
+    build = _claim(worker, build_id, arm=arm)
     if build is None:
         return None
     assert build.claim_token is not None
@@ -90,7 +123,9 @@ def _claim_and_run(build_id: int | None, *, arm: bool = False) -> Build | None:
     session = BuildSession(
         build.pk, build.claim_token, registry.redactor(), timeout=timeout, retry=build_id is None
     )
-    logger.info("build #%s of %s started", build.pk, build.job_id)
+    names: dict[str, Any] = {"build": build.pk, "job": build.job_id}
+    attempt = build.attempt if build.attempt > 1 else None
+    story.tell(logger, "claimed", **names, attempt=attempt, pid=worker.pid, host=worker.host)
     sessions.enter(session)
     scribe.open(session)
     try:
@@ -99,7 +134,14 @@ def _claim_and_run(build_id: int | None, *, arm: bool = False) -> Build | None:
     finally:
         scribe.close(session)
         sessions.leave(session)
-    logger.info("build #%s of %s ended: %s", build.pk, build.job_id, status or "not recorded")
+    story.tell(
+        logger,
+        "ended" if status else "not_recorded",
+        **names,
+        status=status,
+        kind=outcome.failure_kind if status == Status.FAILED else None,
+        seconds=monotonic() - session.opened,
+    )
     if passing is not None:
         raise passing
     return build
@@ -277,7 +319,7 @@ def _record(session: BuildSession, outcome: Outcome, scribe: Recorder) -> Build.
     """
     deadline = monotonic() + settings.LEASE_SECONDS
     scribe.call(lambda: scribe.flush(session))
-    with_records = True
+    with_records, has_failed = True, False
     while True:
         try:
             status = scribe.call(
@@ -293,7 +335,10 @@ def _record(session: BuildSession, outcome: Outcome, scribe: Recorder) -> Build.
             logger.warning("%s; nothing is recorded", error)
             return None
         except (OperationalError, InterfaceError) as error:
-            logger.warning("the outcome of build #%s can't be stored: %s", session.build_id, error)
+            if not has_failed:
+                text = "the outcome of build #%s can't be stored; it is tried again and again: %s"
+                logger.warning(text, session.build_id, error)
+            has_failed = True
             if monotonic() > deadline:
                 sys.exit(f"build #{session.build_id}: the database did not take its outcome")
             scribe.call(scribe.reconnect)

@@ -14,11 +14,11 @@ from threading import Event
 from time import monotonic
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, connection
+from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from builds import flags, queue, services
+from builds import flags, queue, services, story
 from builds.models import Build, Deletion
 from builds.services import Outcome
 from builds.workers import WorkerIdentity
@@ -30,7 +30,9 @@ logger = logging.getLogger(__name__)
 TICK_SECONDS = 1.0
 # A build is left to its own wake-up this long before one is sent again.
 LOST_AFTER = timedelta(seconds=2)
-MAX_BACKOFF_SECONDS = 30.0
+MAX_BACKOFF_SECONDS = 10.0
+# For so many heartbeats after the database was away, nothing is ended but what died.
+PATIENT_BEATS = 2
 
 Kind = Build.FailureKind
 
@@ -46,6 +48,9 @@ class Supervisor:
         self._wait = TICK_SECONDS
         # Processes of this host that were killed because their cluster was told to stop.
         self.stopped: set[int] = set()
+        self._is_away = False
+        self._patient_until = float("-inf")
+        self._trouble = ""
 
     def use(self, wake: Callable[[int], None]) -> None:
         """Wake the workers of another cluster from now on."""
@@ -63,10 +68,17 @@ class Supervisor:
             self.tick()
         except (DatabaseError, InterfaceError) as error:
             self._wait = min(self._wait * 2, MAX_BACKOFF_SECONDS)
-            logger.warning("the database does not answer (%s); next try in %gs", error, self._wait)
+            text = " ".join(str(error).split())
+            logger.warning("the database does not answer (%s); next try in %gs", text, self._wait)
             connection.close()
+            self._is_away = True
         else:
             self._wait = TICK_SECONDS
+            if self._is_away:
+                logger.warning("the database answers again")
+                # Nobody could renew a lease or store an outcome: those that live do so first.
+                self._patient_until = monotonic() + PATIENT_BEATS * settings.HEARTBEAT_SECONDS
+                self._is_away = False
 
     def say_goodbye(self) -> None:
         """Take this cluster off the list of those that live."""
@@ -77,9 +89,10 @@ class Supervisor:
 
     def tick(self) -> None:
         """Do one round: follow the file, end what can't end by itself, wake for what waits."""
+        # First: on SQLite a worker that was stopped in the middle of a write shuts everybody out.
+        self.close_lost_builds()
         self.say_alive()
         registry.ensure_current()
-        self.close_lost_builds()
         self.close_lost_deletions()
         if not flags.stopping.is_set():
             self.wake_for_what_waits()
@@ -88,11 +101,15 @@ class Supervisor:
         """Tell the pages, once a heartbeat, that this cluster lives, and what troubles it."""
         if monotonic() - self._last_beat >= settings.HEARTBEAT_SECONDS:
             trouble = "" if queue.broker_answers() else "the broker does not answer."
+            if trouble != self._trouble:
+                logger.warning(trouble or "the broker answers again.")
+            self._trouble = trouble
             services.beat_cluster(worker=self._identity, workers=settings.WORKERS, trouble=trouble)
             self._last_beat = monotonic()
 
     def close_lost_builds(self) -> None:
         """End the builds whose worker is gone or does not obey; those of this host are killed."""
+        is_patient = self._is_away or monotonic() < self._patient_until
         running = Build.objects.running().annotate(now=Now())
         for build in running.defer("exception_message"):
             worker = WorkerIdentity.parse(build.worker)
@@ -100,8 +117,8 @@ class Supervisor:
             if ending is not None and ending.is_gone and worker and worker.pid in self.stopped:
                 text = f"its worker ({worker.label}) was stopped."
                 ending = Ending(_failed(Kind.SHUTDOWN, "WorkerStopped", text), is_gone=True)
-            if ending is not None:
-                self._end(build, worker, ending)
+            if ending is not None and (ending.is_gone or not is_patient):
+                self._try_to_end(build, worker, ending)
 
     def close_lost_deletions(self) -> None:
         """Close the deletions whose worker is gone; their builds stay."""
@@ -123,15 +140,43 @@ class Supervisor:
         if count:
             self._wake(count)
 
+    def _try_to_end(self, build: Build, worker: WorkerIdentity | None, ending: Ending) -> None:
+        try:
+            if ending.is_gone or ending.by_lease:
+                self._end(build, worker, ending)
+                return
+            with transaction.atomic():
+                # While the row is held its worker can't end this build and begin another, which
+                # would be killed in its place.
+                if services.hold(build=build):
+                    self._end(build, worker, ending)
+        except (DatabaseError, InterfaceError):
+            raise
+        except Exception:
+            # Whatever is wrong with this build, the others must not wait for it.
+            logger.exception("build #%s can't be ended", build.pk)
+
     def _end(self, build: Build, worker: WorkerIdentity | None, ending: Ending) -> None:
         # Stop it before the record says that it has stopped: it must not go on once someone may
         # build the job again. Whose lease is over is closed even if it can't be killed from here.
-        is_gone = ending.is_gone or (worker is not None and worker.is_here and worker.kill())
+        is_gone = ending.is_gone
+        if not is_gone and worker is not None and worker.is_here:
+            lease = settings.LEASE_SECONDS if ending.by_lease else None
+            is_gone = services.is_held(build=build, lease_seconds=lease) and worker.kill()
         if not (is_gone or ending.by_lease):
             return
         lease = settings.LEASE_SECONDS if ending.by_lease else None
         if services.close_build(build=build, outcome=ending.outcome, lease_seconds=lease):
-            logger.error("build #%s ended: %s", build.pk, ending.outcome.exception_message)
+            story.tell(
+                logger,
+                "closed",
+                level=logging.ERROR,
+                build=build.pk,
+                job=build.job_id,
+                kind=ending.outcome.failure_kind,
+                killed=worker.pid if is_gone and worker and not ending.is_gone else None,
+                why=ending.outcome.exception_message,
+            )
 
 
 # --- Why a running build is ended -----------------------------------------------------------------
@@ -141,7 +186,7 @@ class Supervisor:
 class Ending:
     """How a running build is ended by someone else than its worker.
 
-    `is_gone`: its process does not exist any more; `by_lease`: nothing else is known of it.
+    `is_gone`: its process does not exist any more; `by_lease`: its process is silent.
     """
 
     outcome: Outcome
@@ -156,16 +201,17 @@ def why_to_end(build: Build, worker: WorkerIdentity | None, now: datetime) -> En
     is_here = worker is not None and worker.is_here
     if worker is not None and is_here and not worker.is_alive():
         return Ending(_lost(build, label), is_gone=True)
+    lease = timedelta(seconds=settings.LEASE_SECONDS)
+    is_silent = build.heartbeat is None or build.heartbeat + lease < now
     if is_here and build.cancel_requested and build.cancel_requested + grace < now:
-        return Ending(_failed("", "", f"its worker ({label}) was killed: it did not stop."))
+        text = f"its worker ({label}) was killed: it did not stop."
+        return Ending(_failed("", "", text), by_lease=is_silent)
     limit = build.timeout
     if is_here and limit and build.start_time and build.start_time + limit + grace < now:
         text = f"it ran for more than {spoken(limit.total_seconds())}, and its worker ({label})"
-        return Ending(_failed(Kind.TIMEOUT, "Timeout", f"{text} was killed: it did not stop."))
-    lease = timedelta(seconds=settings.LEASE_SECONDS)
-    if build.heartbeat is None or build.heartbeat + lease < now:
-        return Ending(_lost(build, label), by_lease=True)
-    return None
+        text += " was killed: it did not stop."
+        return Ending(_failed(Kind.TIMEOUT, "Timeout", text), by_lease=is_silent)
+    return Ending(_lost(build, label), by_lease=True) if is_silent else None
 
 
 def _lost(build: Build, label: str) -> Outcome:

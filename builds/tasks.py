@@ -28,3 +28,4 @@ def work() -> None:
         # The supervisor wakes again; what was running was closed by `runner` itself.
         logger.warning("the database does not answer (%s); the build waits", error)
         recorder().call(recorder().reconnect)
+        runner.settle_claims()

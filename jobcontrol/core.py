@@ -162,10 +162,14 @@ class JobExecutionContext:
     Use it as a context manager, or `push()` and `pop()` it.
     """
 
-    def __init__(self, app: JobControl, job_id: object, build_id: int) -> None:
+    def __init__(
+        self, app: JobControl, job_id: object, build_id: int, build: Build | None = None
+    ) -> None:
         self.app = app
         self.job_id = str(job_id)
         self.build_id = build_id
+        # As it was claimed: a job that asks which build it is needs no database, which may be away.
+        self._build = build
 
     def push(self) -> None:
         """Make this the innermost context."""
@@ -195,11 +199,15 @@ class JobExecutionContext:
     @property
     def current_job(self) -> JobInfo:
         """The running build's job."""
+        if self._build is not None:
+            return JobInfo(self.app, self._build.job)
         return self.app.get_job(self.job_id)
 
     @property
     def current_build(self) -> BuildInfo:
         """The running build."""
+        if self._build is not None:
+            return BuildInfo(self.app, self._build)
         return self.app.get_build(self.build_id)
 
 
@@ -219,7 +227,7 @@ class AuthorObjects:
 
     def execution_context(self, build: Build) -> JobExecutionContext:
         """Return the context of a running build."""
-        return JobExecutionContext(JobControl(), build.job_id, build.pk)
+        return JobExecutionContext(JobControl(), build.job_id, build.pk, build)
 
     def build_info(self, build: Build, *, retval: Any = UNLOADED) -> BuildInfo:
         """Return the build as job code sees it; `retval` spares loading it."""

@@ -107,17 +107,24 @@ def _database(url: str) -> dict[str, Any]:
             "Use postgresql://user:password@host/name or sqlite:///path."
         ) from error
     if database["ENGINE"].endswith("sqlite3"):
-        database["OPTIONS"] = {
+        ours = {
             # A transaction that will write takes the lock at its start, so that it never fails
             # half-way with "database is locked".
             "transaction_mode": "IMMEDIATE",
             "timeout": 20,
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
         }
+        database["OPTIONS"] = ours | database.get("OPTIONS", {})
     elif not database["ENGINE"].endswith("postgresql"):
         raise ImproperlyConfigured(
             f"JobControl keeps its data in SQLite or PostgreSQL, not in {database['ENGINE']!r}."
         )
+    else:
+        # A server that vanished from the network must not hang a page, a heartbeat or a stop.
+        # What the URL says beats this.
+        patience = {"connect_timeout": 5, "tcp_user_timeout": 30_000}
+        patience |= {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+        database["OPTIONS"] = patience | database.get("OPTIONS", {})
     # A new PostgreSQL connection per request or build costs more than the work itself. runserver
     # starts a thread per request and would leave one connection open for each.
     database["CONN_MAX_AGE"] = 0 if _RUNSERVER else None

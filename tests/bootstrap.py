@@ -82,16 +82,21 @@ def start_postgres(folder: Path) -> str:
     return url
 
 
+def postgres_url(folder: Path) -> str:
+    """Return the URL of this run's PostgreSQL server, which is started when there is none."""
+    if not os.environ.get("TEST_DATABASE_URL"):
+        # Set for the processes of pytest-xdist too, which inherit our environment.
+        os.environ["TEST_DATABASE_URL"] = start_postgres(folder)
+    return os.environ["TEST_DATABASE_URL"]
+
+
 def database_url(folder: Path) -> str:
     """Return the URL of the database that this run was asked to use."""
     kind = os.environ.get("JOBCONTROL_TEST_DB", "sqlite")
     if kind == "sqlite":
         return f"sqlite:///{folder / 'suite.sqlite3'}"
     if kind == "postgres":
-        if not os.environ.get("TEST_DATABASE_URL"):
-            # Set for the processes of pytest-xdist too, which inherit our environment.
-            os.environ["TEST_DATABASE_URL"] = start_postgres(folder)
-        return os.environ["TEST_DATABASE_URL"]
+        return postgres_url(folder)
     raise SystemExit(f"JOBCONTROL_TEST_DB is {kind!r}: it must be 'sqlite' or 'postgres'")
 
 

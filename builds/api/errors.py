@@ -9,6 +9,7 @@ from typing import Any
 
 from django.core.exceptions import ObjectDoesNotExist, PermissionDenied, RequestDataTooBig
 from django.core.exceptions import SuspiciousOperation as BadRequestError
+from django.db import InterfaceError, OperationalError
 from django.http import (
     Http404,
     HttpRequest,
@@ -54,6 +55,7 @@ NINJAS_NO_JSON = "Cannot parse request body"
 NO_LENGTH = "a body in chunks is not read: send it whole, with a Content-Length."
 CUT_SHORT = "the body is shorter than its Content-Length says."
 NO_REQUEST = "the request can't be read."
+AWAY = "the database does not answer; try again in a moment."
 OUR_FAULT = "that went wrong on our side; the server's log says how."
 
 
@@ -87,6 +89,8 @@ def _told_of_django(error: Exception) -> tuple[int, str]:
     if isinstance(error, BadRequestError | MultiPartParserError | UnreadablePostError):
         return 400, NO_REQUEST
     logger.error("a request to the API failed", exc_info=error)
+    if isinstance(error, OperationalError | InterfaceError):
+        return 503, AWAY
     return 500, OUR_FAULT
 
 
@@ -138,13 +142,6 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     if _is_ours(request):
         return reply(request, exception)
     return defaults.bad_request(request, exception)
-
-
-def server_error(request: HttpRequest) -> HttpResponse:
-    """Answer what went wrong outside of any view (and was logged): in JSON below `/api/`."""
-    if _is_ours(request):
-        return JsonResponse({"detail": OUR_FAULT}, status=500)
-    return defaults.server_error(request)
 
 
 def _is_ours(request: HttpRequest) -> bool:

@@ -6,7 +6,7 @@
 """
 
 from builds.services.cancels import cancel_build, cancel_builds
-from builds.services.clusters import beat_cluster, end_cluster, live_clusters
+from builds.services.clusters import beat_cluster, end_cluster, live_clusters, silence_allowed
 from builds.services.deletions import (
     beat_deletion,
     begin_deletion,
@@ -27,8 +27,11 @@ from builds.services.leases import (
     claim,
     close_build,
     finish_build,
+    hold,
+    is_held,
     look,
     note_hang,
+    unclaim,
 )
 from builds.services.observations import store_observations, store_progress
 from builds.services.requests import (
@@ -61,6 +64,8 @@ __all__ = [
     "end_cluster",
     "finish_build",
     "finish_deletion",
+    "hold",
+    "is_held",
     "issue_token",
     "latest_successful_builds",
     "live_clusters",
@@ -73,8 +78,10 @@ __all__ = [
     "request_deletion",
     "request_deletions",
     "revoke_token",
+    "silence_allowed",
     "store_observations",
     "store_progress",
+    "unclaim",
     "unfinished_users",
     "user_of_token",
     "why_in_use",

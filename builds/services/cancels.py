@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 from django.db.models.functions import Now
 
+from builds import story
 from builds.models import Build
 from builds.services import observations
 from jobcontrol.exceptions import BuildStateError
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
+
+logger = logging.getLogger(__name__)
 
 Status = Build.Status
 
@@ -59,6 +62,7 @@ def _cancel_waiting(numbers: Sequence[int], requested_by: User | None) -> list[i
         cancel_requested=Now(),
         cancel_requested_by=requested_by,
     )
+    _tell(found, requested_by, running=False)
     by = f" by {requested_by}" if requested_by else ""
     for number in found:
         observations.say(
@@ -73,4 +77,13 @@ def _ask_running(numbers: Sequence[int], requested_by: User | None) -> list[int]
     Build.objects.filter(pk__in=found, cancel_requested=None).update(
         cancel_requested=Now(), cancel_requested_by=requested_by
     )
+    _tell(found, requested_by, running=True)
     return found
+
+
+def _tell(numbers: Sequence[int], user: User | None, *, running: bool) -> None:
+    def tell() -> None:
+        for number in numbers:
+            story.tell(logger, "cancel", build=number, running=running, user=user)
+
+    transaction.on_commit(tell)

@@ -38,5 +38,9 @@ def end_cluster(*, worker: WorkerIdentity) -> None:
 
 def live_clusters() -> QuerySet[Cluster]:
     """Return the clusters that lately said that they live."""
-    seconds = max(MISSED_BEATS * settings.HEARTBEAT_SECONDS, LEAST_SECONDS)
-    return Cluster.objects.filter(last_seen__gte=seconds_ago(seconds))
+    return Cluster.objects.filter(last_seen__gte=seconds_ago(silence_allowed()))
+
+
+def silence_allowed() -> float:
+    """Return after how many seconds of silence a cluster does not count as alive."""
+    return max(MISSED_BEATS * float(settings.HEARTBEAT_SECONDS), LEAST_SECONDS)

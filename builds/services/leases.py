@@ -42,14 +42,18 @@ class Outcome:
 
 
 def claim(
-    *, worker: WorkerIdentity, build_id: int | None = None, arm: bool = False
+    *,
+    worker: WorkerIdentity,
+    build_id: int | None = None,
+    arm: bool = False,
+    token: uuid.UUID | None = None,
 ) -> Build | None:
     """Take the best eligible build, or the one named, for `worker`; None when there is none.
 
     The one place where a build becomes RUNNING: one conditional UPDATE, so that of any number of
     workers one has it. A named build may be CREATED or QUEUED, and be armed by this.
     """
-    token = uuid.uuid4()
+    token = token or uuid.uuid4()
     if build_id is None:
         wanted = Build.objects.eligible()
     else:
@@ -69,6 +73,19 @@ def claim(
         if not claimed:
             return None
         return Build.objects.select_related("job", "payload").get(claim_token=token)
+
+
+def unclaim(*, token: uuid.UUID) -> bool:
+    """Queue again what was claimed with `token`, which nobody runs; return whether there was one.
+
+    For a claim whose connection broke at its commit: it may have been done, and yet have failed
+    for the one who asked.
+    """
+    held = Build.objects.running().filter(claim_token=token)
+    given_back = held.update(
+        status=Status.QUEUED, worker="", claim_token=None, start_time=None, heartbeat=None
+    )
+    return bool(given_back)
 
 
 def beat(*, build_id: int, token: uuid.UUID) -> bool:
@@ -121,6 +138,25 @@ def finish_build(
     return status
 
 
+def is_held(*, build: Build, lease_seconds: float | None) -> bool:
+    """Whether the build still runs under the token that was read, and (if given) its lease is over.
+
+    Reads only: it answers also while somebody keeps the database from being written.
+    """
+    running = Build.objects.running()
+    held = running if lease_seconds is None else running.lease_over(lease_seconds)
+    return held.filter(pk=build.pk, claim_token=build.claim_token).exists()
+
+
+def hold(*, build: Build) -> bool:
+    """Lock a build that still runs under the token that was read; in the caller's transaction.
+
+    Returns False for one that does not, or that somebody else has locked just now.
+    """
+    held = Build.objects.running().select_for_update(skip_locked=True)
+    return held.filter(pk=build.pk, claim_token=build.claim_token).exists()
+
+
 def close_build(*, build: Build, outcome: Outcome, lease_seconds: float | None) -> bool:
     """End a RUNNING build in the place of its worker, which can't any more; return whether it did.
 
@@ -134,10 +170,12 @@ def close_build(*, build: Build, outcome: Outcome, lease_seconds: float | None) 
             if not held.select_for_update().filter(pk=build.pk).exists():
                 return False
             status = _close(build.pk, build.claim_token, outcome)
+            is_cancelled = status == Status.CANCELLED
             observations.say(
                 build_id=build.pk,
-                level=logging.ERROR,
-                message=f"Build failed: {outcome.exception_message}",
+                level=logging.WARNING if is_cancelled else logging.ERROR,
+                message=f"Build {'stopped' if is_cancelled else 'failed'}: "
+                f"{outcome.exception_message}",
             )
             _say_what_follows(build.pk, status, outcome, retry=True)
     except LeaseLost:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -11,7 +12,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Max
 
-from builds import queue
+from builds import queue, story
 from builds.models import Build, BuildDependency, BuildPayload, UsedNonce
 from builds.status import pinned_builds
 from jobcontrol.exceptions import (
@@ -26,6 +27,8 @@ from jobs.policies import duration
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
+
+logger = logging.getLogger(__name__)
 
 Status = Build.Status
 
@@ -92,6 +95,9 @@ def queue_build(*, build: Build, arm: bool = False) -> Build:
         )
     build.status = Status.QUEUED
     build.armed = build.job.protected
+    facts: dict[str, Any] = {"build": build.pk, "job": build.job_id, "trigger": build.trigger}
+    user = build.requested_by
+    transaction.on_commit(lambda: story.tell(logger, "requested", **facts, user=user))
     transaction.on_commit(queue.wake)
     return build
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from django.db import transaction
 
-from builds import queue
+from builds import queue, story
 from builds.models import Build, BuildDependency, BuildPayload, seconds_from_now
 from builds.services import observations
 from jobs.policies import RetryPolicy, spoken
+
+logger = logging.getLogger(__name__)
 
 
 def retry_build(*, build_id: int, kind: str) -> Build | None:
@@ -33,6 +36,9 @@ def retry_build(*, build_id: int, kind: str) -> Build | None:
         message=f"It is tried again{wait}, as build #{again.pk}: attempt {again.attempt} of "
         f"{policy.count + 1}.",
     )
+    facts: dict[str, Any] = {"build": build.pk, "job": build.job_id, "retry": again.pk}
+    facts |= {"attempt": again.attempt, "delay": delay or None}
+    transaction.on_commit(lambda: story.tell(logger, "retried", **facts))
     transaction.on_commit(queue.wake)
     return again
 
@@ -40,7 +46,12 @@ def retry_build(*, build_id: int, kind: str) -> Build | None:
 def policy_of(build: Build) -> RetryPolicy | None:
     """Return the `retries` of the build's own configuration; None where there are none."""
     given = build.payload.config.get("retries")
-    return None if given is None else RetryPolicy.read(given)
+    try:
+        return None if given is None else RetryPolicy.read(given)
+    except ValueError as error:
+        # A block that was stored before the key meant anything.
+        logger.warning("build #%s is not tried again: its 'retries' %s", build.pk, error)
+        return None
 
 
 def _copy(build: Build, delay: float) -> Build:

@@ -1,17 +1,25 @@
-"""Faults done to the processes of a cluster, and what must hold after each of them."""
+"""Faults done to a cluster and to the servers it uses, and what must hold after each of them."""
 
 from __future__ import annotations
 
+import os
 import signal
+import sqlite3
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
+import psycopg
 
+from tests import bootstrap
+from tests.support import servers
+from tests.support.databases import new_database, psycopg_url, sqlite_url
 from tests.support.site import Cluster, Site
+from tests.support.site import wait_until as wait_for
 
 LEASE_SECONDS = 6
 SETTINGS = {
@@ -19,21 +27,32 @@ SETTINGS = {
     "HEARTBEAT_SECONDS": 1,
     "LEASE_SECONDS": LEASE_SECONDS,
     "GRACE_SECONDS": 2,
-    "SHUTDOWN_SECONDS": 4,
+    "SHUTDOWN_SECONDS": 3,
 }
+FULL = os.environ.get("JOBCONTROL_FAULTS") == "full"
+QUEUED = 200 if FULL else 40
+UNFINISHED = "('CREATED', 'WAITING', 'QUEUED', 'RUNNING')"
 
 MODULE = """
-import os, time
+import logging, os, time
 
-def note(path, wait=0.0, mark=None):
+def append(path):
     from jobcontrol.globals import current_build
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.write(handle, b"%d\\n" % current_build.id)
     os.close(handle)
-    if mark:
-        with open(mark, "a") as file:
-            file.write(f"{os.getpid()}\\n")
-    time.sleep(wait)
+
+def note(path):
+    append(path)
+
+def work(path, seconds, mark, done):
+    append(path)
+    with open(mark, "a") as file:
+        file.write(f"{os.getpid()}\\n")
+    for number in range(int(seconds * 10)):
+        logging.getLogger("work").info("line %d", number)
+        time.sleep(0.1)
+    append(done)
 """
 
 REQUEST = """
@@ -47,42 +66,89 @@ REQUEST = """
 """
 
 
-def prepare(site: Site) -> None:
-    """Give the site a short job and a long one; both write the number of their build."""
-    site.write_module("faulty", MODULE)
-    site.write_config(
-        f"""
-        jobs:
-          - id: short
-            function: faulty:note
-            args: ["{site.folder}/ran"]
-          - id: long
-            priority: 1
-            function: faulty:note
-            args: ["{site.folder}/ran", 8.0, "{site.folder}/marks"]
+@dataclass
+class Faulty:
+    """A site whose processes and servers are about to fail."""
+
+    kind: str  # "sqlite", "postgres" or "redis": PostgreSQL with Redis
+    site: Site
+    postgres: servers.Postgres | None = None
+    redis: servers.Redis | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def prepare(self, *, long: float = 4.0) -> None:
+        """Give the site a short job and a long one; both write the number of their build."""
+        folder = self.site.folder
+        self.site.write_module("faulty", MODULE)
+        self.site.write_config(
+            f"""
+            jobs:
+              - id: short
+                function: faulty:note
+                args: ["{folder}/ran"]
+              - id: long
+                priority: 1
+                function: faulty:work
+                args: ["{folder}/ran", {long}, "{folder}/marks", "{folder}/done"]
+            """
+        )
+
+    def request(self, *, short: int = QUEUED, long: int = 0) -> None:
+        """Ask for so many builds."""
+        self.site.python(REQUEST.format(short=short, long=long))
+
+    def sql(self, text: str) -> list[tuple[Any, ...]]:
+        """Ask the site's database, past all code of ours (processes would take longer)."""
+        if self.kind == "sqlite":
+            path = self.site.database_url.removeprefix("sqlite:///")
+            with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as connection:
+                return connection.execute(text).fetchall()
+        with psycopg.connect(psycopg_url(self.site.database_url), autocommit=True) as server:
+            cursor = server.execute(text)
+            return cursor.fetchall() if cursor.description else []
+
+    def builds(self) -> list[tuple[int, str, str, str]]:
+        """Return number, job, status and kind of failure of every build."""
+        text = "SELECT id, job_id, status, failure_kind FROM builds_build ORDER BY id"
+        return self.sql(text)  # type: ignore[return-value]
+
+    def numbers(self, name: str) -> list[int]:
+        """Return the numbers that were written to a file, in order."""
+        path: Path = self.site.folder / name
+        return [int(line) for line in path.read_text().split()] if path.exists() else []
+
+    def busy(self, begun: int = 1) -> psutil.Process:
+        """Wait until so many long builds have begun, and return the process of the last one."""
+        pids = wait_for(lambda: len(found := self.numbers("marks")) >= begun and found)
+        return psutil.Process(pids[begun - 1])
+
+    def check_promises(self, *, lost: int = 0, may_be_lost: int = 0, queued: int = QUEUED) -> None:
+        """Wait until nothing is unfinished, then look for doubled, missing and wrong ones.
+
+        `lost` builds, which ran on what was killed, have failed; so may `may_be_lost` others.
         """
-    )
-    site.manage("sync_jobs", check=True)
+        begin = time.monotonic()
+        unfinished = f"SELECT count(*) FROM builds_build WHERE status IN {UNFINISHED}"
+        wait_for(lambda: self.sql(unfinished) == [(0,)], LEASE_SECONDS + 30)
+        self.facts["all ended"] = f"{time.monotonic() - begin:.1f}s"
+        every, ran = self.builds(), self.numbers("ran")
+        failed = [row for row in every if row[2] != "SUCCESSFUL"]
+        missing = {row[0] for row in every} - set(ran)
+        self.facts |= {"builds": len(every), "doubled": len(ran) - len(set(ran))}
+        self.facts |= {"missing": len(missing), "failed": len(failed)}
+        assert len(every) >= queued
+        assert len(ran) == len(set(ran)), "a build ran twice"
+        assert lost <= len(failed) <= lost + may_be_lost, failed
+        assert all(row[3] in ("worker_lost", "shutdown") for row in failed), failed
+        assert missing <= {row[0] for row in failed}, "a build never ran"
 
-
-def request(site: Site, *, short: int, long: int = 0) -> None:
-    """Ask for so many builds."""
-    site.python(REQUEST.format(short=short, long=long))
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 90.0) -> Any:
-    """Wait until `condition()` is true and return it; generous, it only ends a hanging test."""
-    end = time.monotonic() + seconds
-    while not (result := condition()):
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.1)
-    return result
-
-
-def busy_pids(site: Site) -> list[int]:
-    """Return the processes in which long builds began."""
-    path = site.folder / "marks"
-    return [int(line) for line in path.read_text().split()] if path.exists() else []
+    def check_still_works(self) -> None:
+        """See a new build start within half a minute."""
+        before = len(self.numbers("ran"))
+        self.request(short=1)
+        begin = time.monotonic()
+        wait_for(lambda: len(self.numbers("ran")) > before, 30)
+        self.facts["new build"] = f"{time.monotonic() - begin:.1f}s"
 
 
 class Family:
@@ -109,41 +175,31 @@ def kill(*processes: psutil.Process) -> None:
         process.send_signal(signal.SIGKILL)
 
 
-def rows(site: Site) -> list[dict[str, Any]]:
-    """Return every build."""
-    found: list[dict[str, Any]] = site.json("list_builds", "--limit", "10000")
-    return found
-
-
-def ran(site: Site) -> list[int]:
-    """Return the numbers that builds wrote, in order."""
-    path: Path = site.folder / "ran"
-    return [int(line) for line in path.read_text().split()] if path.exists() else []
-
-
-def check_promises(site: Site, *, lost: int) -> None:
-    """Wait until nothing is unfinished, then look for doubled, missing and wrongly closed builds.
-
-    At most `lost` builds, which ran on what was killed, may have failed, as worker_lost.
-    """
-    wait_for(lambda: all(row["finished"] for row in rows(site)), LEASE_SECONDS + 60)
-    every, numbers = rows(site), ran(site)
-    assert len(numbers) == len(set(numbers)), "a build ran twice"
-    failed = [row for row in every if row["status"] != "SUCCESSFUL"]
-    assert len(failed) <= lost, failed
-    assert all(row["failure_kind"] in ("worker_lost", "shutdown") for row in failed), failed
-    missing = {row["id"] for row in every} - set(numbers)
-    assert missing <= {row["id"] for row in failed}, "a build never ran"
-
-
-def check_still_works(site: Site) -> None:
-    """See a new build through."""
-    ended = site.json("build_job", "short", "--queue", "--wait")
-    assert ended["status"] == "SUCCESSFUL"
+@contextmanager
+def cluster_of(faulty: Faulty) -> Iterator[tuple[Cluster, Family]]:
+    """Run a cluster with short times."""
+    with faulty.site.cluster(**SETTINGS) as cluster:
+        yield cluster, Family(cluster)
 
 
 @contextmanager
-def cluster_of(site: Site) -> Iterator[tuple[Cluster, Family]]:
-    """Run a cluster with short times."""
-    with site.cluster(**SETTINGS) as cluster:
-        yield cluster, Family(cluster)
+def faulty_site(kind: str, folder: Path, *, own_postgres: bool = False) -> Iterator[Faulty]:
+    """Make a site of that kind, migrated; its servers may be stopped by the test."""
+    folder.mkdir()
+    with ExitStack() as stack:
+        faulty = Faulty(kind, Site(folder, sqlite_url(folder / "jobcontrol.sqlite3")))
+        if kind != "sqlite":
+            if own_postgres:
+                faulty.postgres = stack.enter_context(servers.postgres(folder))
+                url = faulty.postgres.url
+            else:
+                # The suite's own server, or one for this run of the whole matrix.
+                bootstrap.postgres_url(bootstrap.FOLDER)
+                url = stack.enter_context(new_database())
+            faulty.site = Site(folder, url)
+        if kind == "redis":
+            faulty.redis = stack.enter_context(servers.redis())
+            faulty.site.env["REDIS_URL"] = faulty.redis.url
+        stack.enter_context(faulty.site)
+        faulty.site.migrate()
+        yield faulty

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,15 @@ def process_tree(leader: int) -> list[psutil.Process]:
                 for member in (process, *process.children(recursive=True)):
                     found.setdefault(member.pid, member)
     return [process for process in found.values() if process.is_running()]
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 90.0) -> Any:
+    """Wait until `condition()` is true and return it; generous, it only ends a hanging test."""
+    end = time.monotonic() + seconds
+    while not (result := condition()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
+    return result
 
 
 def kill_tree(processes: list[psutil.Process]) -> None:
@@ -187,10 +196,11 @@ class Site:
         self.manage("migrate", "--verbosity", "0", check=True)
 
     @contextmanager
-    def cluster(self, *arguments: str, **env: object) -> Iterator[Cluster]:
+    def cluster(self, *arguments: str, wait: bool = True, **env: object) -> Iterator[Cluster]:
         """Start a real `manage.py qcluster`, wait until it works, and end its whole tree.
 
-        Keyword arguments are environment variables, such as `WORKERS=1`.
+        Keyword arguments are environment variables, such as `WORKERS=1`. Without `wait` it is
+        yielded as soon as it was started.
         """
         self._clusters += 1
         log = self.folder / f"cluster-{self._clusters}.log"
@@ -206,7 +216,8 @@ class Site:
             )
         cluster = Cluster(process, log)
         try:
-            cluster.wait_until_ready()
+            if wait:
+                cluster.wait_until_ready()
             yield cluster
         finally:
             self._end_cluster(cluster)

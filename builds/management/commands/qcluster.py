@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 from argparse import ArgumentParser
 from threading import Event
 from time import monotonic, sleep
@@ -12,9 +13,10 @@ from types import FrameType
 from typing import Any
 
 from django.conf import settings
+from django.core.management.base import CommandError
 from django.db import OperationalError, connection, connections
 
-from builds import flags, workers
+from builds import flags, health, workers
 from builds.cluster import HealingCluster
 from builds.models import Build
 from builds.supervisor import MAX_BACKOFF_SECONDS, Supervisor
@@ -35,12 +37,20 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Take no argument of django-q2's: the queue is one."""
+        parser.add_argument(
+            "--check",
+            action="store_true",
+            help="start nothing: exit with 0 if a worker of this host lives and answers, else 1",
+        )
 
-    def run(self, **_options: Any) -> None:
+    def run(self, **options: Any) -> None:
         """Run until SIGTERM or SIGINT, then stop in bounded time; a second signal ends at once.
 
         Builds that were cut off are closed as worker_lost by the next supervisor that looks.
         """
+        if options.get("check"):
+            self._check()
+            return
         stop = Event()
         _on_signals(stop)
         if not _wait_for_database(stop):
@@ -60,6 +70,17 @@ class Command(BaseCommand):
             cluster = _start_cluster()
             supervisor.use(cluster.wake_ups.wake)
         _stop(cluster, supervisor)
+
+    def _check(self) -> None:
+        """Say in one line whether a cluster of this host lives; exit with 1 if not."""
+        is_well, text = health.check_this_host()
+        if is_well:
+            self.stdout.write(text)
+        elif self._called_from_command_line:  # type: ignore[attr-defined]  # Django's stubs
+            self.stderr.write(f"jobcontrol: {text}")
+            sys.exit(1)
+        else:
+            raise CommandError(text, returncode=1)
 
 
 def _start_cluster() -> HealingCluster:

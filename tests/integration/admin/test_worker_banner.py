@@ -47,8 +47,26 @@ def test_a_worker_that_was_heard_of_long_ago_is_not(viewer):
     assert SAID in viewer.get("/admin/").content.decode()
 
 
+TROUBLE = "the broker does not answer."
+
+
+def test_every_page_tells_what_troubles_a_worker(viewer):
+    services.beat_cluster(worker=WorkerIdentity.current(), workers=2, trouble=TROUBLE)
+    for url in PAGES:
+        page = viewer.get(url).content.decode()
+        assert f"process {os.getpid()} on" in page
+        assert TROUBLE in page
+        assert SAID not in page
+    services.beat_cluster(worker=WorkerIdentity.current(), workers=2)
+    context_processors.forget()
+    assert TROUBLE not in viewer.get("/admin/").content.decode()
+
+
 def test_strangers_are_told_nothing(client):
-    assert SAID not in client.get("/admin/login/").content.decode()
+    services.beat_cluster(worker=WorkerIdentity.current(), workers=2, trouble=TROUBLE)
+    page = client.get("/admin/login/").content.decode()
+    assert SAID not in page
+    assert TROUBLE not in page
 
 
 def test_it_is_asked_once_in_a_few_seconds(viewer, django_assert_max_num_queries):

@@ -13,7 +13,6 @@ from threading import Event
 import psutil
 import pytest
 from django.db import OperationalError, connection, transaction
-from django.db.models.functions import Now
 
 from builds import retvals, services, supervisor, tasks
 from builds.models import Build
@@ -23,33 +22,11 @@ from builds.workers import WorkerIdentity, _start_stamp
 from jobs import registry
 from jobs.models import Job
 from tests.support.jobs import build, build_function, messages, use_config
+from tests.support.leases import ELSEWHERE, ONE_JOB, age, claimed, requested
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 WATCHED = "tests.support.watched_jobs:"
-ONE_JOB = "jobs:\n  - {id: job, function: 'tests.support.odd_jobs:value', priority: 3}\n"
-ELSEWHERE = "other-host:0123456789ab:4321:99"
-
-
-def requested(count: int = 1) -> list[Build]:
-    use_config(ONE_JOB)
-    job = Job.objects.get(pk="job")
-    return [services.request_build(job=job, trigger="python") for _ in range(count)]
-
-
-def claimed(worker: str | None = None) -> Build:
-    requested()
-    made = services.claim(worker=WorkerIdentity.current())
-    assert made is not None
-    if worker is not None:
-        Build.objects.filter(pk=made.pk).update(worker=worker)
-        made.refresh_from_db()
-    return made
-
-
-def age(made: Build, seconds: float = 3600) -> None:
-    Build.objects.filter(pk=made.pk).update(heartbeat=Now() - timedelta(seconds=seconds))
-    made.refresh_from_db()
 
 
 def retval_of(made: Build):

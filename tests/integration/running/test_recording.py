@@ -18,6 +18,7 @@ from jobcontrol.exceptions import LeaseLost
 from jobs.models import Job
 from jobs.redaction import Redactor
 from tests.support.jobs import build_function, messages, use_config
+from tests.support.site import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -53,6 +54,45 @@ def test_a_database_that_comes_back_gets_everything(monkeypatch):
     assert build.status == "SUCCESSFUL"
     own = [line for line in messages(build) if line.startswith("message")]
     assert own == [f"message {number}" for number in range(100)]
+
+
+def test_records_wait_for_a_database_that_is_away_as_long_as_there_is_room(monkeypatch, caplog):
+    """They are dropped when the buffer is full, and only then; the process says so once."""
+    monkeypatch.setattr("builds.logs.MAX_WAITING", 50)
+    monkeypatch.setattr(recorder, "REST_SECONDS", 0.0)
+    monkeypatch.setattr(recorder, "FLUSH_SECONDS", 0.01)
+    store, tries = services.observations.store_observations, []
+    away = threading.Event()
+    away.set()
+
+    def fail_while_away(*, session, entries, nodes):
+        tries.append(len(entries))
+        if away.is_set():
+            raise OperationalError("away")
+        store(session=session, entries=entries, nodes=nodes)
+
+    monkeypatch.setattr(services.observations, "store_observations", fail_while_away)
+    use_config("jobs:\n  - id: job\n    function: tests.support.odd_jobs:value\n")
+    services.request_build(job=Job.objects.get(pk="job"), trigger="python")
+    build = services.claim(worker=WorkerIdentity.current())
+    scribe, session = recorder.Recorder(), BuildSession(build.pk, build.claim_token, Redactor({}))
+    scribe.open(session)
+    for number in range(40):
+        session.logs.say(logging.INFO, f"line {number}")
+    wait_until(lambda: len(tries) > 2 * recorder.MAX_FAILED_WRITES)
+    for number in range(40, 200):
+        session.logs.say(logging.INFO, f"line {number}")
+    away.clear()
+    wait_until(lambda: len(session.logs) == 0 and session.logs.healthy)
+    scribe.close(session)
+    scribe.stop()
+    found = messages(build)
+    kept = [line for line in found if line.startswith("line ")]
+    assert kept == [f"line {number}" for number in range(len(kept))]
+    assert 40 <= len(kept) < 100
+    assert f"{200 - len(kept)} log records were dropped here" in "".join(found)
+    said = [record.message for record in caplog.records if record.name == "builds.recorder"]
+    assert len(said) == 2, said
 
 
 def test_an_outcome_that_is_never_taken_ends_the_worker(monkeypatch, settings):

@@ -9,7 +9,7 @@ from django.contrib.auth import get_user_model
 from django.db.models.functions import Now
 
 from builds import runner, services
-from builds.models import Build
+from builds.models import Build, BuildPayload
 from builds.supervisor import Supervisor
 from builds.workers import WorkerIdentity
 from jobs.models import Job
@@ -143,3 +143,12 @@ def test_an_input_of_a_waiting_retry_can_not_be_deleted():
     used = build("input")
     run("uses")
     assert services.why_in_use(used) != ""
+
+
+def test_a_block_from_before_the_key_meant_anything_is_not_tried_again():
+    made = services.request_build(job=Job.objects.get(pk="twice"), trigger="quick")
+    BuildPayload.objects.filter(build=made).update(
+        config={"function": "tests.support.endless_jobs:fail", "retries": "often"}
+    )
+    runner.run_next()
+    assert [one.status for one in attempts("twice")] == ["FAILED"]

@@ -67,6 +67,8 @@ def model_rows(model: str, number: str, read: str, **others: str) -> list[Row]:
 
 TABLE: list[Row] = [
     Row("django.views.generic.base.RedirectView", "/", TO_INDEX, TO_INDEX),
+    # For load balancers and monitors, which do not log in.
+    Row("healthz", "/healthz", ANYBODY, API_NO_METHOD),
     # --- The admin itself ---
     Row("admin:index", "/admin/", STAFF, STAFF),
     Row("admin:login", "/admin/login/", "200 index index index index", ANYBODY),

@@ -85,7 +85,7 @@ def test_everybody_gets_what_the_table_says(row, people, one_of_everything):
         assert found == getattr(row, method), f"{method.upper()} {address} ({', '.join(ROLES)})"
 
 
-PUBLIC = {"/", "/admin/login/", "/admin/logout/", "/api/", "/api/nothing"}
+PUBLIC = {"/", "/healthz", "/admin/login/", "/admin/logout/", "/api/", "/api/nothing"}
 
 
 def test_the_table_lets_strangers_see_the_login_only():

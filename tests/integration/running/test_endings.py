@@ -1,0 +1,176 @@
+"""Whom the supervisor ends, and whom it leaves alone: after an outage, and in the last moment."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+
+import pytest
+from django.db import OperationalError
+from django.db.models.functions import Now
+
+from builds import services, supervisor, tasks
+from builds.models import Build
+from builds.sessions import BuildSession
+from builds.supervisor import Supervisor
+from builds.workers import WorkerIdentity
+from jobs.redaction import Redactor
+from tests.support.jobs import build, messages
+from tests.support.leases import ELSEWHERE, age, claimed, requested
+from tests.support.site import wait_until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+DONE = services.Outcome(status=Build.Status.SUCCESSFUL)
+
+
+# --- A database that was away ---------------------------------------------------------------------
+
+
+def test_after_an_outage_who_lives_may_renew_the_lease_first(monkeypatch, settings):
+    """Nobody could beat while the database was away: that is no reason to end a build."""
+    settings.HEARTBEAT_SECONDS = 0.5
+    made = claimed(ELSEWHERE)
+    looking = Supervisor(lambda _: None)
+    with monkeypatch.context() as patch:
+        patch.setattr(services, "beat_cluster", fail_as_away)
+        looking.try_tick()
+    age(made)
+    looking.try_tick()
+    made.refresh_from_db()
+    assert made.status == "RUNNING"
+    wait_until(lambda: looking.try_tick() or Build.objects.get(pk=made.pk).finished)
+
+
+def test_after_an_outage_what_died_is_closed_at_once(monkeypatch):
+    me = WorkerIdentity.current()
+    made = claimed(f"{me.host}:{me.host_id}:{me.pid}:1")
+    looking = Supervisor(lambda _: None)
+    with monkeypatch.context() as patch:
+        patch.setattr(services, "beat_cluster", fail_as_away)
+        looking.try_tick()
+    looking.try_tick()
+    made.refresh_from_db()
+    assert made.failure_kind == "worker_lost"
+
+
+def fail_as_away(**_options):
+    raise OperationalError("away")
+
+
+def test_a_claim_whose_answer_was_lost_is_given_back(monkeypatch):
+    """The server committed it and broke off: nobody would run the build, and a worker be killed."""
+    (made,) = requested()
+    claim, answers = services.claim, iter([True])
+
+    def claim_and_break(**options):
+        found = claim(**options)
+        if next(answers, False):
+            raise OperationalError("the connection broke at the commit")
+        return found
+
+    monkeypatch.setattr(services, "claim", claim_and_break)
+    tasks.work()
+    made.refresh_from_db()
+    assert (made.status, made.worker, made.claim_token) == ("QUEUED", "", None)
+    tasks.work()
+    made.refresh_from_db()
+    assert made.status == "SUCCESSFUL"
+
+
+def test_only_what_runs_under_the_token_is_given_back():
+    made = build("job") if requested() else None
+    assert not services.unclaim(token=made.claim_token)
+    assert not services.unclaim(token=uuid.uuid4())
+    made.refresh_from_db()
+    assert made.status == "SUCCESSFUL"
+
+
+# --- Ending what does not end ---------------------------------------------------------------------
+
+
+def over_its_grace(worker: WorkerIdentity | None = None) -> Build:
+    """A build that was cancelled long ago and still runs, as a supervisor has just read it."""
+    made = claimed(None if worker is None else str(worker))
+    services.cancel_build(build=made)
+    Build.objects.filter(pk=made.pk).update(cancel_requested=Now() - timedelta(hours=1))
+    made.refresh_from_db()
+    return made
+
+
+@pytest.fixture
+def killed(monkeypatch):
+    """Who was killed, in place of killing."""
+    found: list[WorkerIdentity] = []
+    monkeypatch.setattr(WorkerIdentity, "kill", lambda worker: found.append(worker) or True)
+    return found
+
+
+def test_a_worker_that_has_gone_on_to_another_build_is_not_killed_for_the_last_one(
+    monkeypatch, killed
+):
+    made = over_its_grace()
+    session = BuildSession(made.pk, made.claim_token, Redactor({}))
+    why = supervisor.why_to_end
+
+    def end_meanwhile(*arguments):
+        found = why(*arguments)
+        services.finish_build(session=session, outcome=DONE)
+        return found
+
+    monkeypatch.setattr(supervisor, "why_to_end", end_meanwhile)
+    Supervisor(lambda _: None).close_lost_builds()
+    assert killed == []
+    made.refresh_from_db()
+    assert made.status == "CANCELLED"
+
+
+def test_a_silent_worker_that_spoke_up_meanwhile_is_not_killed(monkeypatch, killed):
+    made = claimed()
+    age(made)
+    why = supervisor.why_to_end
+
+    def beat_meanwhile(*arguments):
+        found = why(*arguments)
+        services.beat(build_id=made.pk, token=made.claim_token)
+        return found
+
+    monkeypatch.setattr(supervisor, "why_to_end", beat_meanwhile)
+    Supervisor(lambda _: None).close_lost_builds()
+    assert killed == []
+    made.refresh_from_db()
+    assert made.status == "RUNNING"
+
+
+def test_what_does_not_end_in_its_grace_is_killed_and_cancelled(killed):
+    made = over_its_grace()
+    Supervisor(lambda _: None).close_lost_builds()
+    assert killed == [WorkerIdentity.current()]
+    made.refresh_from_db()
+    assert made.status == "CANCELLED"
+    assert "was killed: it did not stop." in messages(made)[-2]
+
+
+def test_a_silent_worker_is_killed_though_nobody_can_write(monkeypatch, killed):
+    """It may be its own unfinished write that keeps everybody else out."""
+    made = claimed()
+    age(made)
+    monkeypatch.setattr(services, "close_build", fail_as_away)
+    monkeypatch.setattr(services, "beat_cluster", fail_as_away)
+    Supervisor(lambda _: None).try_tick()
+    assert killed == [WorkerIdentity.current()]
+
+
+def test_a_build_that_can_not_be_ended_does_not_keep_the_others(monkeypatch, caplog):
+    me = WorkerIdentity.current()
+    gone = f"{me.host}:{me.host_id}:{me.pid}:1"
+    bad, good = claimed(gone), claimed(gone)
+    close = services.close_build
+
+    def fail_for_one(*, build, **options):
+        return 1 / 0 if build.pk == bad.pk else close(build=build, **options)
+
+    monkeypatch.setattr(services, "close_build", fail_for_one)
+    Supervisor(lambda _: None).tick()
+    assert Build.objects.get(pk=good.pk).failure_kind == "worker_lost"
+    assert f"build #{bad.pk} can't be ended" in caplog.text
