@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeVar
 
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -34,7 +35,7 @@ MAX_LINES = 1_000  # per page
 RETVAL_CHARS = 10_000  # of each build in a list
 MAX_TEXT = 500  # characters to look for
 
-FLAGS = ("started", "finished", "success", "skipped")
+FLAGS = ("started", "finished", "success", "skipped", "kept")
 
 
 class BuildFilters(BaseModel):
@@ -46,6 +47,7 @@ class BuildFilters(BaseModel):
     finished: bool | None = None
     success: bool | None = Field(None, description="skipped builds are successes")
     skipped: bool | None = None
+    kept: bool | None = Field(None, description="marked to be kept, whatever the retention says")
     order: Literal["asc", "desc"] = Field("desc", description="oldest or newest first")
     limit: int = Field(MAX_BUILDS, ge=1, le=MAX_BUILDS)
     before: schemas.Id | None = Field(None, description="only builds with a lower id")
@@ -97,6 +99,40 @@ def show_build(request: HttpRequest, build_id: int) -> HttpResponse:
     """Return one build."""
     require(request, "builds.view_build")
     return answer(build_detail(lookup.find_build(build_id)))
+
+
+# --- The mark that keeps it -----------------------------------------------------------------------
+
+
+@router.put(
+    "/{int:build_id}/keep",
+    response={200: schemas.KeptBuild, **refusals(404, 409)},
+    summary="Mark a build to be kept",
+)
+def keep_build(request: HttpRequest, build_id: int) -> HttpResponse:
+    """Mark a build so that no retention and no bulk deletion removes it."""
+    return _mark(request, build_id, keep=True)
+
+
+@router.delete(
+    "/{int:build_id}/keep",
+    response={200: schemas.KeptBuild, **refusals(404, 409)},
+    summary="Take the mark away",
+)
+def unkeep_build(request: HttpRequest, build_id: int) -> HttpResponse:
+    """Let the retention remove the build when its time has come."""
+    return _mark(request, build_id, keep=False)
+
+
+def _mark(request: HttpRequest, build_id: int, *, keep: bool) -> HttpResponse:
+    require(request, "builds.view_build", "builds.run_build")
+    build = lookup.find_build(build_id)
+    was_kept = build.keep
+    with transaction.atomic():
+        services.keep_build(build=build, keep=keep)
+        if was_kept != keep:
+            history.note(request.user, build, history.KEPT if keep else history.UNKEPT)
+    return answer({"id": build.pk, "job_id": build.job_id, "keep": build.keep})
 
 
 # --- Its log --------------------------------------------------------------------------------------
