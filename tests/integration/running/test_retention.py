@@ -1,7 +1,9 @@
 """Which builds the retention removes, which it never does, and how they go."""
 
 import logging
+import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -22,7 +24,7 @@ from builds.models import (
 from builds.services import removals
 from builds.supervisor import Supervisor
 from jobcontrol.core import JobControl
-from jobcontrol.exceptions import BuildStateError
+from jobcontrol.exceptions import BuildStateError, JobControlException
 from jobs.models import Job
 from jobs.retention import BuildLimits
 from tests.support import odd_jobs
@@ -378,3 +380,50 @@ def test_a_job_may_lift_the_cap():
     said = messages(made)
     assert len([text for text in said if text.startswith("info")]) == 3_000
     assert not any("left out" in text for text in said)
+
+
+def test_a_change_of_the_retention_outdates_nothing():
+    build("plain")
+    use_config(JOBS.replace("{id: plain,", "{id: plain, retention: {builds: {count: 9}},"))
+    assert run_json("show_job", "plain")["status"] == "success"
+
+
+@pytest.mark.timeout(120)
+def test_of_a_request_and_the_removal_of_its_input_one_sees_the_other():
+    """Two threads at the same moment: the input is there for the build, or it was refused."""
+    outcomes = Counter()
+    for _ in range(100):
+        old = add(status="SUCCESSFUL", days=200)
+        add(status="SUCCESSFUL")
+        start = threading.Barrier(2)
+        with ThreadPoolExecutor(2) as pool:
+            asked = pool.submit(_ask_for, old.pk, start)
+            pruned = pool.submit(_prune, old.pk, start)
+        if asked.result():
+            assert pruned.result() == 0
+            assert Build.objects.filter(pk=old.pk, deleting=False).exists()
+        outcomes[asked.result()] += 1
+        while deletion.remove_waiting():
+            pass
+        Build.objects.filter(job_id="user").update(status="FAILED")
+    assert sum(outcomes.values()) == 100
+
+
+def _ask_for(number, start):
+    try:
+        start.wait()
+        user = Job.objects.get(pk="user")
+        services.request_build(job=user, trigger="cli", dependency_builds={"plain": number})
+    except JobControlException:
+        return False
+    finally:
+        connection.close()
+    return True
+
+
+def _prune(number, start):
+    try:
+        start.wait()
+        return sum(services.prune_builds(job_id="plain", builds=[number]))
+    finally:
+        connection.close()
