@@ -19,7 +19,7 @@ from jobcontrol.exceptions import NotFound
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-PART = 250  # builds of which deletions are made at a time
+PART = 100  # builds of which deletions are made at a time
 MOST = 1_000_000  # builds of one choice
 
 

@@ -71,7 +71,7 @@ def test_very_many_are_a_stored_choice_that_goes_bit_by_bit(manager, django_asse
     services.hand_over_part()
     deletions = text(manager.get(reverse("admin:builds_deletion_changelist")))
     assert (
-        "had 3003 builds deleted together: workers were asked for 249 so far; 1 stay" in deletions
+        "had 3003 builds deleted together: workers were asked for 99 so far; 1 stay" in deletions
     )
     while services.hand_over_part():
         pass
