@@ -60,7 +60,31 @@ def run_next() -> Deletion | None:
         failure = _carry_out(deletion)
         if failure:
             logger.warning("%s", failure)
+        if not deletion.calls_function:
+            remove_waiting()  # there may be very many, and one at a time is slow
     return deletion
+
+
+def remove_waiting() -> int:
+    """Remove some of the builds that wait for it and have nothing to call; return how many.
+
+    None at all while there are none, or the process is to stop.
+    """
+    builds = recorder().call(services.waiting_removals)
+    if not builds or not _empty(builds):
+        return 0
+    count = recorder().call(lambda: services.remove_builds(builds=builds))
+    if count:
+        logger.info("%s builds were deleted", count)
+    return count
+
+
+def _empty(builds: list[int]) -> bool:
+    """Delete the log rows of builds, in short transactions; return whether all went."""
+    while recorder().call(lambda: services.remove_log_rows(builds=builds)):
+        if flags.stopping.is_set():
+            return False
+    return True
 
 
 def _carry_out(deletion: Deletion) -> str | None:
@@ -68,9 +92,11 @@ def _carry_out(deletion: Deletion) -> str | None:
     name = deletion.cleanup_function
     outcome = Outcome.SKIPPED if name else Outcome.NO_CLEANUP
     log, failure = "", None
-    if name and deletion.cleanup:
+    if deletion.calls_function:
         log, failure = _clean_up(deletion)
         outcome = Outcome.DONE if failure is None else Outcome.FAILED
+    if failure is None:
+        _empty([deletion.build_number])
     redactor = registry.redactor()
     traceback = None if failure is None else tracebacks.capture(failure, redactor)
     try:

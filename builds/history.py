@@ -11,6 +11,9 @@ from django.db.models import Model
 from jobcontrol.utils.text import clean_text
 from jobs import registry
 
+KEPT = "Marked it to be kept."
+UNKEPT = "Took the mark away that kept it."
+
 
 def note(user: Any, obj: Model, message: str) -> None:
     """Write a line into the history of a job or a build; secrets masked."""

@@ -47,16 +47,23 @@ class LogEntry:
 
 
 class LogBuffer:
-    """Records of one build that wait to be written; bounded in number and size."""
+    """Records of one build that wait to be written; bounded in number and size.
 
-    def __init__(self, redactor: Redactor | None = None) -> None:
+    Past `max_rows` (0: no cap) only records from WARNING up are taken; the others are counted.
+    """
+
+    def __init__(self, redactor: Redactor | None = None, max_rows: int = 0) -> None:
         self.redactor = redactor or Redactor({})
+        self.max_rows = max_rows
+        self.left_out = 0
+        self._rows = 0
         self._entries: deque[LogEntry] = deque()
         self._chars = 0
         self._counting = threading.Lock()
         self._room = threading.Condition()
         self.dropped = 0
         self._dropped_said = 0
+        self._end: LogEntry | None = None
         # Whether the last write worked: a caller waits for room only then.
         self.healthy = True
         self.wake: Callable[[], None] | None = None
@@ -66,15 +73,42 @@ class LogBuffer:
 
     def add(self, entry: LogEntry) -> None:
         """Append a record; wait a while for room, then drop it and count that."""
+        if not self.leaves_out(entry.level):
+            self._add(entry)
+
+    def _add(self, entry: LogEntry, *, is_ours: bool = False) -> None:
         if self._full() and not self._wait_for_room():
-            self.dropped += 1
+            self.count_dropped(1)
             return
-        self._entries.append(entry)
-        self._count(len(entry.message))
+        with self._counting:
+            # Others may have come before while this one waited.
+            is_left_out = not is_ours and self._is_past_cap(entry.level)
+            is_first = is_left_out and not self.left_out
+            if is_left_out:
+                self.left_out += 1
+            else:
+                self._rows += 1
+                self._chars += len(entry.message)
+        if not is_left_out:
+            self._entries.append(entry)
+        if is_first:
+            self._say_cap()
+
+    def leaves_out(self, level: Any) -> bool:
+        """Count a record of this level if the cap leaves it out; return whether it does."""
+        if not self._is_past_cap(level):
+            return False
+        with self._counting:
+            is_first = not self.left_out
+            self.left_out += 1
+        if is_first:
+            self._say_cap()
+        return True
 
     def say(self, level: int, message: str) -> None:
         """Append a line of our own about the build."""
-        self.add(LogEntry(time.time(), level, "jobcontrol", message, origin=_origin()))
+        entry = LogEntry(time.time(), level, "jobcontrol", message, origin=_origin())
+        self._add(entry, is_ours=True)
 
     def take(self, limit: int) -> list[LogEntry]:
         """Remove and return the oldest records: at most `limit`, fewer where they are long."""
@@ -89,21 +123,49 @@ class LogBuffer:
                 self._room.notify_all()
         return taken + self._marker()
 
+    def take_rest(self) -> list[LogEntry]:
+        """Remove and return all records; at their end stands how many the cap left out."""
+        taken: list[LogEntry] = []
+        while self._entries:
+            taken += self.take(len(self._entries))
+        taken += self._marker()
+        if self.left_out:
+            count = f"{self.left_out:,}"
+            text = f"Records below WARNING that were left out: {count}; {self._why_capped()}."
+            self._end = LogEntry(time.time(), logging.WARNING, "jobcontrol", text, origin=_origin())
+            taken.append(self._end)
+        return taken
+
     def give_back(self, entries: list[LogEntry]) -> None:
         """Put records back in front after a write that failed."""
-        self._entries.extendleft(reversed(entries))
-        self._count(sum(len(entry.message) for entry in entries))
+        # The end is told anew: by then more may have been left out.
+        kept = [entry for entry in entries if entry is not self._end]
+        self._entries.extendleft(reversed(kept))
+        self._count(sum(len(entry.message) for entry in kept))
 
     def count_dropped(self, count: int) -> None:
-        """Note records that were taken and could not be written."""
-        self.dropped += count
+        """Note records that were taken, or could not be, and are not written."""
+        with self._counting:
+            self.dropped += count
 
     def drop_all(self) -> None:
         """Drop what waits, and count it."""
-        self.dropped += len(self._entries)
-        self._entries.clear()
         with self._counting:
+            self.dropped += len(self._entries)
+            self._entries.clear()
             self._chars = 0
+
+    def _is_past_cap(self, level: Any) -> bool:
+        return 0 < self.max_rows <= self._rows and _level(level) < logging.WARNING
+
+    def _say_cap(self) -> None:
+        text = f"From here on, records below WARNING are left out: {self._why_capped()}."
+        entry = LogEntry(time.time(), logging.WARNING, "jobcontrol", text, origin=_origin())
+        self._entries.append(entry)
+        self._count(len(text))
+
+    def _why_capped(self) -> str:
+        return f"the log has {self.max_rows:,} rows (log_rows of the file's retention)"
 
     def _count(self, change: int) -> None:
         # Not atomic by itself: losses would add up to a buffer that is full for ever.
@@ -153,6 +215,8 @@ class CaptureHandler(logging.Handler):
         buffer = self._sink()
         if buffer is None:
             return False
+        if buffer.leaves_out(record.levelno):
+            return True  # before its text is made
         # The repr of an argument may log in turn.
         self._busy.yes = True
         try:

@@ -13,6 +13,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from builds import upkeep_models  # noqa: F401 - this is where Django looks for models
 from jobs.fields import JSONTextField
 from jobs.models import ConfigRevision, Job
 
@@ -35,6 +36,10 @@ class BuildQuerySet(models.QuerySet["Build"]):
     def skipped(self, yes: bool = True) -> BuildQuerySet:
         """Builds that said there was nothing to do (or did not)."""
         return self._by_status((Build.Status.SKIPPED,), yes)
+
+    def kept(self, yes: bool = True) -> BuildQuerySet:
+        """Builds that are marked to be kept (or are not)."""
+        return self.filter(keep=yes)
 
     def running(self) -> BuildQuerySet:
         """Builds that a worker holds now."""
@@ -159,7 +164,7 @@ class Build(models.Model):
         related_name="retries",
         help_text="the first attempt",
     )
-    keep = models.BooleanField(default=False, help_text="never removed for its age")
+    keep = models.BooleanField(default=False, help_text="removed by nothing but its own deletion")
     deleting = models.BooleanField(default=False, help_text="a deletion of it waits or runs")
     failure_kind = models.CharField(max_length=20, choices=FailureKind, blank=True)
     exception_type = models.CharField(max_length=300, blank=True)
@@ -334,6 +339,7 @@ class Deletion(models.Model):
     cleanup = models.BooleanField(default=True, help_text="whether the cleanup function is called")
     outcome = models.CharField(max_length=10, choices=Outcome, blank=True)
     cleanup_function = models.CharField(max_length=500, blank=True)
+    pruned = models.BooleanField(default=False, help_text="by the file's retention, by nobody")
     worker = models.CharField(max_length=300, blank=True, help_text="see builds.workers")
     claim_token = models.UUIDField(null=True, blank=True, unique=True)
     heartbeat = models.DateTimeField(null=True, blank=True)
@@ -353,6 +359,11 @@ class Deletion(models.Model):
 
     def __str__(self) -> str:
         return f"deletion of build #{self.build_number} of {self.job_id}"
+
+    @property
+    def calls_function(self) -> bool:
+        """Whether a cleanup function is called before the build goes."""
+        return bool(self.cleanup and self.cleanup_function)
 
 
 class Cluster(models.Model):

@@ -31,6 +31,7 @@ from django.db.backends.signals import connection_created
 from builds import flags, interrupts, services, tracebacks, workers
 from builds.excerpts import LogExcerpt
 from builds.logs import LogEntry
+from builds.progress import Node
 from builds.sessions import BuildSession, Cause
 from jobs.policies import spoken
 
@@ -101,7 +102,7 @@ class Recorder:
     def write_marker(self, session: BuildSession) -> None:
         """Write, if that is possible at all, that records were dropped."""
         session.progress.take()
-        self._flush(session)
+        self._write(session, session.logs.take_rest(), [])
 
     def reconnect(self) -> None:
         """Drop the connection, so that the next use makes a new one (on the recorder's thread)."""
@@ -204,7 +205,9 @@ class Recorder:
         """Write one chunk of the session's records; return whether that worked."""
         if session.excerpt is not None:
             return self._keep(session, session.excerpt)
-        entries, nodes = session.logs.take(CHUNK), session.progress.take()
+        return self._write(session, session.logs.take(CHUNK), session.progress.take())
+
+    def _write(self, session: BuildSession, entries: list[LogEntry], nodes: list[Node]) -> bool:
         if session.lost or not (entries or nodes):
             return True
         try:

@@ -26,6 +26,7 @@ from builds import (
     flags,
     interrupts,
     isolation,
+    retention,
     retvals,
     services,
     sessions,
@@ -121,7 +122,12 @@ def _claim_and_run(build_id: int | None, *, arm: bool = False) -> Build | None:
     assert build.claim_token is not None
     timeout = None if build.timeout is None else build.timeout.total_seconds()
     session = BuildSession(
-        build.pk, build.claim_token, registry.redactor(), timeout=timeout, retry=build_id is None
+        build.pk,
+        build.claim_token,
+        registry.redactor(),
+        timeout=timeout,
+        retry=build_id is None,
+        log_rows=retention.log_rows(build),
     )
     names: dict[str, Any] = {"build": build.pk, "job": build.job_id}
     attempt = build.attempt if build.attempt > 1 else None

@@ -50,6 +50,8 @@ class BuildSession:
     timeout: float | None = None
     # Whether a failure is tried again if the job says so: not what was run in place.
     retry: bool = True
+    # Past so many rows of its log only WARNING and up are stored; 0: no cap.
+    log_rows: int = 0
     opened: float = field(default_factory=monotonic)
     interruption: Interruption | None = None
     # When it was found that someone else took the lease, as time.monotonic() counts: nothing is
@@ -63,7 +65,7 @@ class BuildSession:
 
     def __post_init__(self) -> None:
         """Make the log, and have it say when progress is dropped."""
-        self.logs = LogBuffer(self.redactor)
+        self.logs = LogBuffer(self.redactor, self.log_rows)
         self.progress.full = self._say_progress_is_full
 
     def _say_progress_is_full(self) -> None:

@@ -19,6 +19,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from builds import flags, queue, services, story
+from builds.housekeeping import Housekeeping
 from builds.models import Build, Deletion
 from builds.services import Outcome
 from builds.workers import WorkerIdentity
@@ -51,6 +52,7 @@ class Supervisor:
         self._is_away = False
         self._patient_until = float("-inf")
         self._trouble = ""
+        self.housekeeping = Housekeeping()
 
     def use(self, wake: Callable[[int], None]) -> None:
         """Wake the workers of another cluster from now on."""
@@ -96,6 +98,7 @@ class Supervisor:
         self.close_lost_deletions()
         if not flags.stopping.is_set():
             self.wake_for_what_waits()
+            self.housekeeping.step()
 
     def say_alive(self) -> None:
         """Tell the pages, once a heartbeat, that this cluster lives, and what troubles it."""

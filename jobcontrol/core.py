@@ -106,8 +106,11 @@ class JobControl:
         return BuildInfo(self, runner.run_here(info.model, arm=arm))
 
     def prune_logs(self, policy: Any = None) -> int:
-        """Delete old log messages by a policy (see `builds.retention`); return how many."""
-        return retention.prune_logs(policy=policy or retention.DEFAULT_POLICY)
+        """Delete old log messages by a policy (see `builds.retention`); return how many.
+
+        Without one the file's `retention` holds.
+        """
+        return retention.prune_logs(policy=policy)
 
     def report_progress(
         self,

@@ -9,13 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from jobs import retention
 from jobs.parsing import Document
 from jobs.policies import duration
 from jobs.problems import Finding, Problem, describe, nearest, quoted
 from jobs.redaction import Redactor, url_passwords
 from jobs.tags import references_in
 
-TOP_LEVEL_KEYS = ("jobs", "secret", "storage", "webapp", "worker", "celery", "python_path")
+TOP_LEVEL_KEYS = ("jobs", "secret", "storage", "webapp", "worker", "celery", "retention",
+                  "python_path")  # fmt: skip
 _REDIS = ("redis://", "rediss://", "unix://", "redis+socket://")
 
 
@@ -39,7 +41,7 @@ class SiteSections:
     webapp: Mapping[str, Any] = field(default_factory=dict)
     worker: WorkerSection = WorkerSection()
     celery: Mapping[str, Any] = field(default_factory=dict)
-    retention: Mapping[str, Any] = field(default_factory=dict)
+    retention: retention.Retention = field(default_factory=retention.Retention)
     python_path: tuple[str, ...] = ()
     secrets: Mapping[str, object] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
@@ -157,13 +159,12 @@ class SectionReader:
         if not broker.startswith(_REDIS):
             self._warn("broker", "only Redis can be the broker; this one is ignored",
                        "celery", "BROKER_URL")  # fmt: skip
-        retention = self.top.get("retention")
         return SiteSections(
             storage=self._storage(),
             webapp=self._section("webapp", _WEBAPP),
             worker=self._worker(),
             celery=celery,
-            retention=retention if isinstance(retention, dict) else {},
+            retention=self._retention(),
             python_path=self._python_path(),
             secrets=secrets,
         )
@@ -216,6 +217,15 @@ class SectionReader:
             self._find("lease", message, "worker", "lease")
             del found["heartbeat"], found["lease"]
         return WorkerSection(**found)
+
+    def _retention(self) -> retention.Retention:
+        given = self.top.get("retention")
+        if given is None:
+            return retention.Retention()
+        found, mistakes = retention.read(given)
+        for place, text in mistakes:
+            self._find("retention", text, "retention", *place)
+        return found
 
     def _storage(self) -> str | None:
         storage = self.top.get("storage")

@@ -10,6 +10,7 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import BaseModel, BeforeValidator, ConfigDict, SkipValidation, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from jobs import retention
 from jobs.policies import RetryPolicy, duration
 from jobs.problems import describe, quoted
 from jobs.tags import BLOCK_KEYS, retvals_in
@@ -148,6 +149,13 @@ def _retries(value: object) -> RetryPolicy:
         raise _wrong("retries", "; ".join(str(error).splitlines())) from None
 
 
+def _retention(value: object) -> dict[str, Any]:
+    try:
+        return retention.read_own(value)
+    except ValueError as error:
+        raise _wrong("retention", "; ".join(str(error).splitlines())) from None
+
+
 def _build_id(value: object) -> int:
     if type(value) is not int:
         raise _wrong_type("the number of a build", value)
@@ -191,6 +199,7 @@ class JobSpec(BaseModel):
     priority: Annotated[int, BeforeValidator(_priority)] = 0
     timeout: Annotated[float | None, BeforeValidator(_timeout)] = None
     retries: Annotated[RetryPolicy | None, BeforeValidator(_retries)] = None
+    retention: Annotated[dict[str, Any] | None, BeforeValidator(_retention)] = None
     config: Annotated[dict[str, Any], SkipValidation] = {}
 
 

@@ -36,6 +36,7 @@ else:
     BuildAdminBase = admin.ModelAdmin
 
 MAY_DELETE = "builds.delete_build"
+MAY_KEEP = "builds.run_build"
 MAY_UNPICKLE = "builds.download_pickle"
 CANCELLED_AT_ONCE = 1_000  # in one transaction
 PLAIN = "text/plain; charset=utf-8"
@@ -52,6 +53,7 @@ class BuildViews(BuildAdminBase):
         return [
             path("<int:number>/cancel/", guard(self.cancel_view), name="builds_build_cancel"),
             path("delete/", guard(self.delete_many), name="builds_build_delete_many"),
+            path("<int:number>/keep/", guard(self.keep_view), name="builds_build_keep"),
             path("<int:number>/log/", guard(self.log_view), name="builds_build_log"),
             path(
                 "<int:number>/download/<str:name>",
@@ -139,6 +141,24 @@ class BuildViews(BuildAdminBase):
             text = "None of these builds waits or runs: nothing was cancelled."
             self.message_user(request, text, messages.WARNING)
 
+    # --- the mark that keeps it ---
+
+    @method_decorator(require_POST)
+    def keep_view(self, request: HttpRequest, number: int) -> HttpResponse:
+        """Mark the build to be kept, or take the mark away."""
+        if not request.user.has_perm(MAY_KEEP):
+            raise PermissionDenied
+        build = self.build_or_404(request, number)
+        keep = request.POST.get("keep") == "yes"
+        if build.keep != keep:
+            try:
+                with transaction.atomic():
+                    services.keep_build(build=build, keep=keep)
+                    history.note(request.user, build, history.KEPT if keep else history.UNKEPT)
+            except JobControlException as error:
+                self.message_user(request, str(error), messages.ERROR)
+        return HttpResponseRedirect(reverse("admin:builds_build_change", args=[build.pk]))
+
     # --- deletion ---
 
     def confirm_deletion(self, request: HttpRequest, build: Build) -> HttpResponse:
@@ -164,6 +184,10 @@ class BuildViews(BuildAdminBase):
         if not (request.user.has_perm(MAY_DELETE) and self.has_view_permission(request)):
             raise PermissionDenied
         cleanup = _wants_cleanup(request)
+        here = reverse("admin:builds_build_changelist")
+        if "choice" in request.POST:
+            self._delete_choice(request, cleanup)
+            return HttpResponseRedirect(here)
         numbers = deletion_pages.read_numbers(request.POST.get("numbers", ""))
         with transaction.atomic():
             made, refused = services.request_deletions(
@@ -175,7 +199,19 @@ class BuildViews(BuildAdminBase):
             text = f"{len(made)} build{'s' if len(made) > 1 else ''} will be deleted by a worker."
             self.message_user(request, text, messages.SUCCESS)
         self._tell_refusals(request, refused)
-        return HttpResponseRedirect(reverse("admin:builds_build_changelist"))
+        return HttpResponseRedirect(here)
+
+    def _delete_choice(self, request: HttpRequest, cleanup: bool) -> None:
+        (number,) = deletion_pages.read_numbers(request.POST["choice"])[:1] or [0]
+        try:
+            bulk = services.confirm_choice(
+                number=number, requested_by=user_of(request), cleanup=cleanup
+            )
+        except JobControlException as error:
+            self.message_user(request, str(error), messages.ERROR)
+        else:
+            text = f"{bulk.count:,} builds will be deleted by workers; “Deletions” tells how far."
+            self.message_user(request, text, messages.SUCCESS)
 
     def _tell_refusals(self, request: HttpRequest, refused: list[str]) -> None:
         for reason in refused[:10]:

@@ -18,7 +18,7 @@ from django.utils.safestring import SafeString
 from builds.admin import filters
 from builds.admin.build_views import MAY_DELETE, MAY_UNPICKLE, BuildViews
 from builds.admin.paging import BoundedPaginator
-from builds.admin.shared import ListOfOurs, partial
+from builds.admin.shared import ListOfOurs, partial, user_of
 from builds.models import Build, Deletion
 from builds.pages.build import build_page
 from builds.pages.deletion import bulk_deletion_page
@@ -56,6 +56,7 @@ class BuildAdmin(ReadOnlyMixin, BuildViews):
         filters.PeriodFilter,
         ("trigger", filters.ChoiceMenu),
         ("failure_kind", filters.ChoiceMenu),
+        ("keep", filters.YesNoMenu),
     ]
     list_select_related = ["job", "requested_by"]
     list_per_page = 100
@@ -188,5 +189,8 @@ class BuildAdmin(ReadOnlyMixin, BuildViews):
     def delete_selected(self, request: HttpRequest, queryset: QuerySet[Build]) -> HttpResponse:
         """Ask whether to delete these builds, and how; workers do it."""
         return self._page(
-            request, "builds/delete_many.html", "Delete these builds?", bulk_deletion_page(queryset)
+            request,
+            "builds/delete_many.html",
+            "Delete these builds?",
+            bulk_deletion_page(queryset, user_of(request)),
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 
 from builds.admin.filters import ChoiceMenu
@@ -16,12 +16,16 @@ from builds.admin.shared import ListOfOurs, partial
 from builds.models import Build, Deletion
 from builds.pages.build import worker_label
 from builds.pages.tracebacks import traceback_links
+from builds.upkeep_models import BulkDeletion
 from jobs.admin import ReadOnlyMixin, is_list
 
 if TYPE_CHECKING:
     DeletionAdminBase = admin.ModelAdmin[Deletion]
 else:
     DeletionAdminBase = admin.ModelAdmin
+
+
+BULKS_SHOWN = 10
 
 
 @admin.register(Deletion)
@@ -62,6 +66,14 @@ class DeletionAdmin(ReadOnlyMixin, DeletionAdminBase):
         """Show what there is by now."""
         found = [name for name, column in self.shown_if_there.items() if getattr(obj, column, None)]
         return [*self.always_shown, *found]
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the list, and how far the deletions of very many builds are."""
+        going_on = BulkDeletion.objects.filter(asked__isnull=False, ended=None)
+        more = {"bulk_deletions": going_on.select_related("requested_by")[:BULKS_SHOWN]}
+        return super().changelist_view(request, {**more, **(extra_context or {})})
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Deletion]:
         """Leave the large texts out of the list."""

@@ -36,7 +36,7 @@ MAX_LINES_CHARS = 4 * 1024 * 1024  # of JSON, from which on a page of lines ends
 RETVAL_CHARS = 10_000  # of each build in a list
 MAX_TEXT = 500  # characters to look for
 
-FLAGS = ("started", "finished", "success", "skipped")
+FLAGS = ("started", "finished", "success", "skipped", "kept")
 
 
 class BuildFilters(BaseModel):
@@ -48,6 +48,7 @@ class BuildFilters(BaseModel):
     finished: bool | None = None
     success: bool | None = Field(None, description="skipped builds are successes")
     skipped: bool | None = None
+    kept: bool | None = Field(None, description="marked to be kept, whatever the retention says")
     order: Literal["asc", "desc"] = Field("desc", description="oldest or newest first")
     limit: int = Field(MAX_BUILDS, ge=1, le=MAX_BUILDS)
     before: schemas.Id | None = Field(None, description="only builds with a lower id")
@@ -113,6 +114,40 @@ def cancel_build(request: HttpRequest, build_id: int) -> HttpResponse:
     services.cancel_build(build=build, requested_by=user_of(request))
     history.note(request.user, build, "Asked over the API to cancel this.")
     return answer(build_detail(build))
+
+
+# --- The mark that keeps it -----------------------------------------------------------------------
+
+
+@router.put(
+    "/{int:build_id}/keep",
+    response={200: schemas.KeptBuild, **refusals(404, 409)},
+    summary="Mark a build to be kept",
+)
+def keep_build(request: HttpRequest, build_id: int) -> HttpResponse:
+    """Mark a build so that no retention and no bulk deletion removes it."""
+    return _mark(request, build_id, keep=True)
+
+
+@router.delete(
+    "/{int:build_id}/keep",
+    response={200: schemas.KeptBuild, **refusals(404, 409)},
+    summary="Take the mark away",
+)
+def unkeep_build(request: HttpRequest, build_id: int) -> HttpResponse:
+    """Let the retention remove the build when its time has come."""
+    return _mark(request, build_id, keep=False)
+
+
+def _mark(request: HttpRequest, build_id: int, *, keep: bool) -> HttpResponse:
+    require(request, "builds.view_build", "builds.run_build")
+    build = lookup.find_build(build_id)
+    was_kept = build.keep
+    with transaction.atomic():
+        services.keep_build(build=build, keep=keep)
+        if was_kept != keep:
+            history.note(request.user, build, history.KEPT if keep else history.UNKEPT)
+    return answer({"id": build.pk, "job_id": build.job_id, "keep": build.keep})
 
 
 # --- Its log --------------------------------------------------------------------------------------

@@ -68,6 +68,14 @@ class Build(BaseModel):
     progress: Progress
 
 
+class KeptBuild(BaseModel):
+    """Whether a build is marked to be kept."""
+
+    id: int
+    job_id: str
+    keep: bool
+
+
 class Job(BaseModel):
     """A job of the configuration file, and where it stands."""
 

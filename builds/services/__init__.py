@@ -1,18 +1,26 @@
 """Every change of a build's state: the admin, the API, commands, schedules and workers come here.
 
 `requests` asks for builds, `leases` runs them, `cancels` stops them, `retries` tries them again,
-`observations` stores what they report, `deletions` removes them, `clusters` knows who works,
-`tokens` who may come in by the API.
+`observations` stores what they report, `deletions` removes them (`selections` very many,
+`removals` with all their rows), `keeping` says which stay, `clusters` knows who works, `tokens` who
+may come in by the API, `nights` whose turn the upkeep is.
 """
 
 from builds.services.cancels import cancel_build, cancel_builds
-from builds.services.clusters import beat_cluster, end_cluster, live_clusters, silence_allowed
+from builds.services.clusters import (
+    beat_cluster,
+    end_cluster,
+    forget_dead_clusters,
+    live_clusters,
+    silence_allowed,
+)
 from builds.services.deletions import (
     beat_deletion,
     begin_deletion,
     claim_deletion,
     cleanup_function,
     cleanup_functions,
+    cleanup_name,
     close_lost_deletion,
     finish_deletion,
     refuse_if_in_use,
@@ -21,6 +29,7 @@ from builds.services.deletions import (
     unfinished_users,
     why_in_use,
 )
+from builds.services.keeping import Pruned, keep_build, prunable_builds, prune_builds
 from builds.services.leases import (
     Outcome,
     beat,
@@ -33,7 +42,9 @@ from builds.services.leases import (
     note_hang,
     unclaim,
 )
+from builds.services.nights import begin_night, end_night, forget_old, hold_night
 from builds.services.observations import store_observations, store_progress
+from builds.services.removals import remove_builds, remove_log_rows, waiting_removals
 from builds.services.requests import (
     Request,
     create_build,
@@ -43,37 +54,53 @@ from builds.services.requests import (
     request_build,
     why_not_buildable,
 )
+from builds.services.selections import choose_builds, confirm_choice, hand_over_part
 from builds.services.tokens import issue_token, revoke_token, user_of_token
 
 __all__ = [
     "Outcome",
+    "Pruned",
     "Request",
     "beat",
     "beat_cluster",
     "beat_deletion",
     "begin_deletion",
+    "begin_night",
     "cancel_build",
     "cancel_builds",
+    "choose_builds",
     "claim",
     "claim_deletion",
     "cleanup_function",
     "cleanup_functions",
+    "cleanup_name",
     "close_build",
     "close_lost_deletion",
+    "confirm_choice",
     "create_build",
     "end_cluster",
+    "end_night",
     "finish_build",
     "finish_deletion",
+    "forget_dead_clusters",
+    "forget_old",
+    "hand_over_part",
     "hold",
+    "hold_night",
     "is_held",
     "issue_token",
+    "keep_build",
     "latest_successful_builds",
     "live_clusters",
     "look",
     "note_hang",
+    "prunable_builds",
+    "prune_builds",
     "queue_build",
     "refuse_if_in_use",
     "refuse_unarmed",
+    "remove_builds",
+    "remove_log_rows",
     "request_build",
     "request_deletion",
     "request_deletions",
@@ -84,6 +111,7 @@ __all__ = [
     "unclaim",
     "unfinished_users",
     "user_of_token",
+    "waiting_removals",
     "why_in_use",
     "why_not_buildable",
 ]

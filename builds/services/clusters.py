@@ -33,7 +33,12 @@ def beat_cluster(*, worker: WorkerIdentity, workers: int, trouble: str = "") -> 
 def end_cluster(*, worker: WorkerIdentity) -> None:
     """Take a cluster off the list when it stops, and those that never said so long ago."""
     Cluster.objects.filter(identity=str(worker)).delete()
-    Cluster.objects.filter(last_seen__lt=seconds_ago(KEPT_SECONDS)).delete()
+    forget_dead_clusters()
+
+
+def forget_dead_clusters() -> int:
+    """Take those off the list that died long ago; return how many."""
+    return Cluster.objects.filter(last_seen__lt=seconds_ago(KEPT_SECONDS)).delete()[0]
 
 
 def live_clusters() -> QuerySet[Cluster]:

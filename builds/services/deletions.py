@@ -17,6 +17,7 @@ from django.db.models.functions import Now
 
 from builds import queue
 from builds.models import Build, BuildDependency, BuildPayload, Deletion, seconds_ago
+from builds.services import removals
 from builds.workers import WorkerIdentity
 from jobcontrol.exceptions import BuildStateError, LeaseLost, NotFound
 
@@ -42,35 +43,53 @@ def request_deletion(
 
 
 def request_deletions(
-    *, builds: Iterable[int], requested_by: User | None = None, cleanup: bool = True
+    *,
+    builds: Iterable[int],
+    requested_by: User | None = None,
+    cleanup: bool = True,
+    wake: bool = True,
 ) -> tuple[list[Deletion], list[str]]:
     """Ask a worker to delete many builds, by their numbers, in a few statements.
 
-    Return the deletions and, in words, why others can't be deleted; those stay as they are.
+    Return the deletions and, in words, why others can't be deleted; those stay as they are. A
+    build that is marked to be kept can only be deleted by itself. Without `wake` the supervisor
+    finds them in a second.
     """
     with transaction.atomic():
         wanted = Build.objects.filter(pk__in=list(builds)).order_by("pk")
-        held = list(wanted.select_for_update())
+        held = list(wanted.select_for_update().defer("exception_message"))
         needed = _needed_by([build.pk for build in held])
-        refused = {build.pk: _why_in_use(build, needed.get(build.pk, [])) for build in held}
-        free = [build for build in held if not refused[build.pk]]
-        numbers = [build.pk for build in free]
-        functions = cleanup_functions(numbers)
-        Build.objects.filter(pk__in=numbers).update(deleting=True)
-        made = Deletion.objects.bulk_create(
-            Deletion(
-                build_number=build.pk,
-                job_id=build.job_id,
-                requested_by=requested_by,
-                cleanup=cleanup,
-                cleanup_function=functions.get(build.pk, ""),
-                state=State.WAITING,
-            )
-            for build in free
-        )
-        if made:
+        refused = {build.pk: _why_stays(build, needed.get(build.pk, [])) for build in held}
+        free = [(build.pk, build.job_id) for build in held if not refused[build.pk]]
+        made = reserve(builds=free, requested_by=requested_by, cleanup=cleanup)
+        if made and wake:
             transaction.on_commit(partial(queue.wake, times=min(len(made), settings.WORKERS)))
     return made, [reason for reason in refused.values() if reason]
+
+
+def reserve(
+    *,
+    builds: Sequence[tuple[int, str]],
+    requested_by: User | None = None,
+    cleanup: bool = True,
+    pruned: bool = False,
+) -> list[Deletion]:
+    """Make a waiting deletion of each build (number and job), which the caller has locked."""
+    numbers = [number for number, _ in builds]
+    functions = cleanup_functions(numbers)
+    Build.objects.filter(pk__in=numbers).update(deleting=True)
+    return Deletion.objects.bulk_create(
+        Deletion(
+            build_number=number,
+            job_id=job_id,
+            requested_by=requested_by,
+            cleanup=cleanup,
+            cleanup_function=functions.get(number, ""),
+            pruned=pruned,
+            state=State.WAITING,
+        )
+        for number, job_id in builds
+    )
 
 
 def begin_deletion(
@@ -124,6 +143,12 @@ def _why_in_use(build: Build, users: Sequence[int]) -> str:
     return ""
 
 
+def _why_stays(build: Build, users: Sequence[int]) -> str:
+    if build.keep and not build.deleting:
+        return f"build #{build.pk} is marked to be kept: delete it by itself, or unmark it."
+    return _why_in_use(build, users)
+
+
 def unfinished_users(build: Build) -> list[int]:
     """Return the numbers of the unfinished builds that use this one."""
     needing = BuildDependency.objects.filter(dep_build=build).exclude(
@@ -152,10 +177,12 @@ def cleanup_functions(numbers: Sequence[int]) -> dict[int, str]:
     """Return the cleanup function of each of these builds, by number."""
     # Configurations alone: the return values beside them may be large.
     configs = BuildPayload.objects.filter(pk__in=numbers).values_list("pk", "config")
-    return {
-        number: str(config.get("cleanup") or config.get("cleanup_function") or "")
-        for number, config in configs
-    }
+    return {number: cleanup_name(config) for number, config in configs}
+
+
+def cleanup_name(config: dict[str, Any]) -> str:
+    """Return the `module:function` that a build's configuration names, or nothing."""
+    return str(config.get("cleanup") or config.get("cleanup_function") or "")
 
 
 def claim_deletion(*, worker: WorkerIdentity) -> Deletion | None:
@@ -202,17 +229,25 @@ def finish_deletion(
             build.update(deleting=False)
         else:
             build.delete()
+            removals.forget_pruned(numbers=[deletion.build_number])
 
 
 def close_lost_deletion(*, deletion: Deletion, lease_seconds: float | None) -> bool:
-    """Mark a deletion whose worker is gone as FAILED; the build stays. Return whether it was."""
+    """Mark a deletion whose worker is gone as FAILED; the build stays. Return whether it was.
+
+    One that had nothing to call waits again: a part of the build may be gone already.
+    """
     held = Deletion.objects.filter(pk=deletion.pk, state=State.RUNNING)
     if lease_seconds is not None:
         held = held.filter(heartbeat__lt=seconds_ago(lease_seconds))
+    held = held.filter(claim_token=deletion.claim_token)
+    if not deletion.calls_function:
+        again = held.update(state=State.WAITING, worker="", claim_token=None, heartbeat=None)
+        return bool(again)
     worker = WorkerIdentity.parse(deletion.worker)
     label = worker.label if worker else deletion.worker
     with transaction.atomic():
-        closed = held.filter(claim_token=deletion.claim_token).update(
+        closed = held.update(
             state=State.FAILED,
             outcome=Outcome.FAILED,
             log=f"the worker ({label}) was lost while it cleaned up.",

@@ -124,7 +124,7 @@ def finish_build(
     `retry` a failed build is asked for again if its job's `retries` say so. Raises LeaseLost when
     the session does not hold the build.
     """
-    entries = session.logs.take(len(session.logs)) if with_records else []
+    entries = session.logs.take_rest() if with_records else []
     nodes = session.progress.take() if with_records else []
     try:
         with transaction.atomic():

@@ -208,3 +208,95 @@ def texts_of(value):
     elif isinstance(value, list):
         for part in value:
             yield from texts_of(part)
+
+
+# --- The cap of rows ------------------------------------------------------------------------------
+
+
+def of_level(level: int, message: str) -> LogEntry:
+    return LogEntry(0.0, level, "job", message)
+
+
+def test_past_the_cap_only_warnings_and_our_own_lines_are_taken():
+    buffer = LogBuffer(max_rows=3)
+    for number in range(5):
+        buffer.add(of_level(logging.INFO, f"info {number}"))
+    buffer.add(of_level(logging.WARNING, "warning"))
+    buffer.add(of_level(logging.DEBUG, "debug"))
+    buffer.say(logging.INFO, "Build finished.")
+    assert said(buffer.take(99)) == [
+        "info 0",
+        "info 1",
+        "info 2",
+        "From here on, records below WARNING are left out: "
+        "the log has 3 rows (log_rows of the file's retention).",
+        "warning",
+        "Build finished.",
+    ]
+    assert said(buffer.take_rest()) == [
+        "Records below WARNING that were left out: 3; "
+        "the log has 3 rows (log_rows of the file's retention)."
+    ]
+
+
+def test_below_the_cap_nothing_is_said_of_it():
+    for cap in (0, 5):
+        buffer = LogBuffer(max_rows=cap)
+        for number in range(5):
+            buffer.add(of_level(logging.DEBUG, str(number)))
+        assert said(buffer.take_rest()) == ["0", "1", "2", "3", "4"]
+        assert buffer.left_out == 0
+
+
+def test_a_write_that_failed_is_not_counted_twice():
+    buffer = LogBuffer(max_rows=4)
+    buffer.add(of_level(logging.INFO, "one"))
+    buffer.give_back(buffer.take(9))
+    for text in ("two", "three", "four", "five"):
+        buffer.add(of_level(logging.INFO, text))
+    first = buffer.take_rest()
+    assert said(first)[:4] == ["one", "two", "three", "four"]
+    assert said(first)[-1].startswith("Records below WARNING that were left out: 1;")
+    buffer.give_back(first)
+    buffer.add(of_level(logging.INFO, "six"))
+    again = said(buffer.take_rest())
+    assert again[:4] == ["one", "two", "three", "four"]
+    assert [text.split(";")[0][-1] for text in again if "were left out" in text] == ["2"]
+    assert len([text for text in again if "From here on" in text]) == 1
+
+
+def test_the_rest_is_taken_whole_however_long_it_is(monkeypatch):
+    monkeypatch.setattr(logs, "MAX_TAKEN_CHARS", 10)
+    buffer = LogBuffer()
+    for number in range(9):
+        buffer.add(entry(f"line {number}"))
+    assert len(buffer.take_rest()) == 9
+
+
+def test_threads_never_exceed_the_cap_and_lose_no_count():
+    buffer = LogBuffer(max_rows=1_000)
+
+    def log():
+        for number in range(2_000):
+            buffer.add(of_level(logging.INFO, str(number)))
+
+    threads = [threading.Thread(target=log) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len([one for one in buffer.take_rest() if one.level == logging.INFO]) == 1_000
+    assert buffer.left_out == 7_000
+
+
+def test_of_a_record_that_is_left_out_no_text_is_made():
+    class Costly:
+        def __str__(self):
+            raise AssertionError("its text was made")
+
+    buffer = LogBuffer(max_rows=1)
+    handler = CaptureHandler(lambda: buffer)
+    handler.handle(record("one"))
+    assert handler.handle(record("%s", Costly()))
+    assert buffer.left_out == 1
+    assert not any("not formatted" in text for text in said(buffer.take_rest()))

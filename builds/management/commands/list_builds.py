@@ -15,7 +15,7 @@ from jobcontrol_site import output
 from jobcontrol_site.commands import Command as BaseCommand
 from jobcontrol_site.lookup import find_job
 
-FLAGS = ("started", "finished", "success", "skipped")
+FLAGS = ("started", "finished", "success", "skipped", "kept")
 DEFAULT_LIMIT = 100
 
 
@@ -72,12 +72,17 @@ class Command(BaseCommand):
                 output.moment(build.start_time),
                 output.seconds(build.duration(now)),
                 build.get_trigger_display(),
-                _first_line(reason(build)),
+                _remarks(build),
             )
             for build in builds
         ]
         terminal = self.on_terminal
         return output.render(output.table(columns, rows, terminal=terminal), terminal=terminal)
+
+
+def _remarks(build: Build) -> str:
+    line = _first_line(reason(build))
+    return f"{line} (kept)".strip() if build.keep else line
 
 
 def _first_line(text: str) -> str:

@@ -13,7 +13,7 @@ from jobcontrol_site.lookup import find_build, find_job
 
 
 class Command(BaseCommand):
-    """Delete old log messages: by the default policy, or as the options say."""
+    """Delete old log messages: by the policy of the file, or as the options say."""
 
     help = "Delete old log messages."
 
@@ -21,8 +21,9 @@ class Command(BaseCommand):
         """Add what to delete."""
         super().add_arguments(parser)
         parser.description = (
-            "Delete old log messages. Without --age and --level: DEBUG after 15 days, INFO after "
-            "1 month, WARNING after 3, ERROR and CRITICAL after 6, any other after 1 year."
+            "Delete old log messages. Without --age and --level as 'retention: logs' of the file "
+            "says; by default DEBUG after 15 days, INFO after 30, WARNING after 90, ERROR and "
+            "CRITICAL after 180, any other after a year."
         )
         parser.add_argument("--job", metavar="JOB", help="only those of this job")
         parser.add_argument("--build", metavar="ID", type=int, help="only those of this build")

@@ -217,16 +217,6 @@ def test_hundreds_are_asked_for_in_a_bounded_number_of_queries(
     assert Deletion.objects.filter(state="WAITING").count() == count
 
 
-def test_more_than_go_at_once_are_said(manager, jobs, monkeypatch):
-    monkeypatch.setattr("builds.pages.deletion.AT_ONCE", 3)
-    made = Build.objects.bulk_create(Build(job_id="plain") for _ in range(5))
-    data = {"action": "delete_selected", "_selected_action": made[0].pk, "select_across": "1"}
-    page = manager.post(LIST, data)
-    assert "At most 3 builds are deleted at once" in text(page)
-    newest = ",".join(str(one.pk) for one in made[:1:-1])
-    assert f'value="{newest}"' in page.content.decode()
-
-
 @pytest.mark.parametrize("numbers", ["", "x", "x,²,-3,0", "9" * 30, ",,,", "\x00"])
 def test_odd_numbers_delete_nothing(manager, jobs, numbers):
     build("plain")

@@ -35,6 +35,9 @@ class ApiClient:
     def delete(self, path):
         return self.request("DELETE", path)
 
+    def put(self, path):
+        return self.request("PUT", path)
+
     def run(self, job_id, body=None, **headers):
         return self.request("POST", f"job/{quote(job_id, safe='')}/run", body, **headers)
 

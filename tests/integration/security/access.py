@@ -192,6 +192,13 @@ TABLE: list[Row] = [
         NOBODY,
     ),
     Row("admin:builds_build_cancel", "/admin/builds/build/{build}/cancel/", NO_METHOD, OPERATORS),
+    Row(
+        "admin:builds_build_keep",
+        "/admin/builds/build/{build}/keep/",
+        NO_METHOD,
+        OPERATORS,
+        {"keep": "no"},
+    ),
     Row("admin:builds_build_log", "/admin/builds/build/{build}/log/", READERS, NO_METHOD),
     Row(
         "admin:builds_build_download",
@@ -246,6 +253,8 @@ TABLE: list[Row] = [
         {},
         "json",
     ),
+    # PUT and DELETE, in the API's own tests.
+    Row("api:keep_build", "/api/build/{build}/keep", API_NO_METHOD, API_NO_METHOD),
     Row("api:show_log", "/api/build/{build}/log", API_READERS, API_NO_METHOD),
     Row("api:show_retval", "/api/build/{build}/retval", API_READERS, API_NO_METHOD),
     Row("api:deletion", "/api/deletion/{deletion}", API_READERS, API_NO_METHOD),

@@ -229,7 +229,7 @@ def test_unknown_keys_are_kept_and_warned_about_with_the_nearest_name() -> None:
         secrets: {}
         celery: {BROKER_URL: 'amqp://x', TASK: 1}
         webapp: {PROT: 1}
-        retention: {logs: 3}
+        retentoin: {logs: 3}
         """
     )
     assert configuration.jobs[0].config["my_own"] == {"a": 1}
@@ -240,14 +240,14 @@ def test_unknown_keys_are_kept_and_warned_about_with_the_nearest_name() -> None:
         ("unknown-key", None, "celery.TASK", 8),
         ("broker", None, "celery.BROKER_URL", 8),
         ("unknown-key", None, "webapp.PROT", 9),
-        ("unknown-section", None, "retention", 10),
+        ("unknown-section", None, "retentoin", 10),
     ]
     messages = [warning.message for warning in configuration.warnings]
     assert "did you mean 'title'?" in messages[0]
     assert "did you mean" not in messages[1]
     assert "did you mean 'secret'?" in messages[2]
     assert "did you mean 'PORT'?" in messages[5]
-    assert configuration.site.retention == {"logs": 3}
+    assert "did you mean 'retention'?" in messages[6]
     assert configuration.site.redis_url is None
 
 

@@ -1,0 +1,65 @@
+"""Removing reserved builds that have nothing to clean up: with all their rows, many at a time.
+
+In short transactions: first the log rows, which may be many, then the builds. What is cut off in
+between is found again, as the deletions still wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django.db import transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from builds.models import Build, Deletion, LogMessage
+
+ROWS = 2_000  # log rows per transaction
+BUILDS = 200  # builds per transaction
+
+_CALLS_NOTHING = Q(cleanup_function="") | Q(cleanup=False)
+
+
+def remove_log_rows(*, builds: Sequence[int]) -> int:
+    """Delete some of the log rows of builds that are being deleted; return how many, 0 at last."""
+    rows = LogMessage.objects.filter(build__in=builds, build__deleting=True).order_by()
+    ids = list(rows.values_list("pk", flat=True)[:ROWS])
+    return LogMessage.objects.filter(pk__in=ids).delete()[0] if ids else 0
+
+
+def waiting_removals(*, limit: int = BUILDS) -> list[int]:
+    """Return the numbers of the first builds that wait for their removal without any cleanup."""
+    waiting = Deletion.objects.filter(_CALLS_NOTHING, state=Deletion.State.WAITING)
+    return list(waiting.order_by("id").values_list("build_number", flat=True)[:limit])
+
+
+def remove_builds(*, builds: Sequence[int]) -> int:
+    """Delete those of these builds whose removal waits, and end their deletions.
+
+    Return how many. One that a worker has taken meanwhile is left to it.
+    """
+    with transaction.atomic():
+        waiting = Deletion.objects.filter(
+            _CALLS_NOTHING, state=Deletion.State.WAITING, build_number__in=builds
+        ).order_by("id")
+        held = dict(waiting.select_for_update(skip_locked=True).values_list("pk", "build_number"))
+        Build.objects.filter(pk__in=held.values()).delete()
+        ended = Deletion.objects.filter(pk__in=held)
+        ended.filter(cleanup_function="").update(
+            state=Deletion.State.DONE, outcome=Deletion.Outcome.NO_CLEANUP, ended=Now()
+        )
+        ended.exclude(cleanup_function="").update(
+            state=Deletion.State.DONE, outcome=Deletion.Outcome.SKIPPED, ended=Now()
+        )
+        forget_pruned(numbers=list(held.values()))
+    return len(held)
+
+
+def forget_pruned(*, numbers: Sequence[int]) -> None:
+    """Forget the deletions of builds that went by the file's retention with nothing to tell."""
+    Deletion.objects.filter(
+        build_number__in=numbers,
+        pruned=True,
+        state=Deletion.State.DONE,
+        outcome=Deletion.Outcome.NO_CLEANUP,
+    ).delete()
