@@ -16,7 +16,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from builds import services
-from builds.models import Cluster
+from builds.upkeep_models import Cluster
 from builds.workers import WorkerIdentity
 from jobs import registry
 from jobs.config import ConfigError

@@ -6,14 +6,16 @@ and the recorder.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+import builds.upkeep_models  # noqa: F401 - a part of this module
 from builds import upkeep_models  # noqa: F401 - this is where Django looks for models
+from builds.database_time import seconds_ago
 from jobs.fields import JSONTextField
 from jobs.models import ConfigRevision, Job
 
@@ -76,17 +78,6 @@ class BuildQuerySet(models.QuerySet["Build"]):
 
     def _by_status(self, statuses: tuple[str, ...], yes: bool) -> BuildQuerySet:
         return self.filter(status__in=statuses) if yes else self.exclude(status__in=statuses)
-
-
-def seconds_ago(seconds: float) -> models.Expression:
-    """Return the moment so long ago, in database time."""
-    return seconds_from_now(-seconds)
-
-
-def seconds_from_now(seconds: float) -> models.Expression:
-    """Return the moment so much later, in database time."""
-    later = Now() + models.Value(timedelta(seconds=seconds), output_field=models.DurationField())
-    return models.ExpressionWrapper(later, output_field=models.DateTimeField())
 
 
 class Build(models.Model):
@@ -364,24 +355,6 @@ class Deletion(models.Model):
     def calls_function(self) -> bool:
         """Whether a cleanup function is called before the build goes."""
         return bool(self.cleanup and self.cleanup_function)
-
-
-class Cluster(models.Model):
-    """The main process of a `qcluster` that said, a while ago or just now, that it lives."""
-
-    identity = models.CharField(max_length=300, primary_key=True, help_text="see builds.workers")
-    host = models.CharField(max_length=255)
-    pid = models.PositiveIntegerField()
-    workers = models.PositiveIntegerField()
-    started = models.DateTimeField(db_default=Now())
-    last_seen = models.DateTimeField()
-    trouble = models.TextField(blank=True, help_text="what keeps it from working as it should")
-
-    class Meta:
-        ordering = ["started"]
-
-    def __str__(self) -> str:
-        return f"process {self.pid} on {self.host}"
 
 
 class UsedNonce(models.Model):

@@ -1,4 +1,4 @@
-"""What upkeep remembers: choices of many builds to delete, and who does a night's work.
+"""What upkeep remembers: clusters that live, builds to delete, and who does a night's work.
 
 A part of `builds.models`.
 """
@@ -67,3 +67,21 @@ class Night(models.Model):
 
     def __str__(self) -> str:
         return f"upkeep of {self.date}"
+
+
+class Cluster(models.Model):
+    """The main process of a `qcluster` that said, a while ago or just now, that it lives."""
+
+    identity = models.CharField(max_length=300, primary_key=True, help_text="see builds.workers")
+    host = models.CharField(max_length=255)
+    pid = models.PositiveIntegerField()
+    workers = models.PositiveIntegerField()
+    started = models.DateTimeField(db_default=Now())
+    last_seen = models.DateTimeField()
+    trouble = models.TextField(blank=True, help_text="what keeps it from working as it should")
+
+    class Meta:
+        ordering = ["started"]
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}"

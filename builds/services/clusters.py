@@ -6,7 +6,8 @@ from django.conf import settings
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
-from builds.models import Cluster, seconds_ago
+from builds.database_time import seconds_ago
+from builds.upkeep_models import Cluster
 from builds.workers import WorkerIdentity
 
 # A cluster is alive while its last word is younger than so many heartbeats, or seconds.

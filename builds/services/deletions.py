@@ -16,7 +16,8 @@ from django.db.models import Subquery
 from django.db.models.functions import Now
 
 from builds import queue
-from builds.models import Build, BuildDependency, BuildPayload, Deletion, seconds_ago
+from builds.database_time import seconds_ago
+from builds.models import Build, BuildDependency, BuildPayload, Deletion
 from builds.services import removals
 from builds.workers import WorkerIdentity
 from jobcontrol.exceptions import BuildStateError, LeaseLost, NotFound

@@ -8,7 +8,8 @@ from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from builds.models import UsedNonce, seconds_ago
+from builds.database_time import seconds_ago
+from builds.models import UsedNonce
 from builds.upkeep_models import BulkDeletion, Night
 from builds.workers import WorkerIdentity
 

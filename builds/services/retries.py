@@ -8,7 +8,8 @@ from typing import Any
 from django.db import transaction
 
 from builds import queue, story
-from builds.models import Build, BuildDependency, BuildPayload, seconds_from_now
+from builds.database_time import seconds_from_now
+from builds.models import Build, BuildDependency, BuildPayload
 from builds.services import observations
 from jobs.policies import RetryPolicy, spoken
 

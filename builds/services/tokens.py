@@ -11,7 +11,8 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from builds.models import ApiToken, seconds_ago
+from builds.database_time import seconds_ago
+from builds.models import ApiToken
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from builds import context_processors, services
-from builds.models import Cluster
+from builds.upkeep_models import Cluster
 from builds.workers import WorkerIdentity
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from django.test import Client
 
 from builds import services
-from builds.models import Cluster
+from builds.upkeep_models import Cluster
 from builds.workers import WorkerIdentity
 from jobs import registry
 from jobs.config import ConfigError, Problem
