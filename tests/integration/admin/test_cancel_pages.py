@@ -126,8 +126,10 @@ def test_all_attempts_stand_on_the_page_of_each(builder):
     runner.run_next()
     again = Build.objects.get(retry_of=first)
     for one in (first, again):
-        shown = text(builder.get(page_of(one)))
+        page = builder.get(page_of(one))
+        shown = text(page)
         assert f"Attempts #{first.pk} FAILED , #{again.pk} QUEUED" in shown
+        assert "FAILED</span>, <" in page.content.decode(), "no space before the comma"
     assert "This build waits until" in shown
     assert "May run for 1 min 30 s" in shown
     rows = text(builder.get(reverse("admin:builds_build_changelist")))
