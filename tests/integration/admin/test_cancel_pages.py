@@ -14,7 +14,7 @@ from builds.models import Build
 from jobs.models import Job
 from tests.support.commands import run, run_json
 from tests.support.jobs import build, messages, use_config
-from tests.support.pages import text
+from tests.support.pages import markup, text
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -129,7 +129,7 @@ def test_all_attempts_stand_on_the_page_of_each(builder):
         page = builder.get(page_of(one))
         shown = text(page)
         assert f"Attempts #{first.pk} FAILED , #{again.pk} QUEUED" in shown
-        assert "FAILED</span>, <" in page.content.decode(), "no space before the comma"
+        assert "FAILED</span>, <" in markup(page), "no space before the comma"
     assert "This build waits until" in shown
     assert "May run for 1 min 30 s" in shown
     rows = text(builder.get(reverse("admin:builds_build_changelist")))
