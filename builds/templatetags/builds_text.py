@@ -51,6 +51,12 @@ def moment_ms(value: datetime) -> SafeString | str:
 
 
 @register.filter
+def badge(status: str) -> SafeString:
+    """Show a build's status as a badge: without white space, so that a comma can follow."""
+    return format_html('<span class="jc-badge jc-{}">{}</span>', status.lower(), status)
+
+
+@register.filter
 def first_line(text: str) -> str:
     """Return the first line that says something."""
     return next((line.strip() for line in text.splitlines() if line.strip()), "")

@@ -40,6 +40,12 @@ def text(response: Any) -> str:
     return " ".join(re.sub(r"<[^>]+>", " ", page).split())
 
 
+def markup(response: Any) -> str:
+    """The page's HTML, without the white space that lays out its tags."""
+    page = " ".join(response.content.decode().split())
+    return re.sub(r" +(?=>)|(?<=>) (?=<)", "", page)
+
+
 def nested_failure() -> None:
     """Fail as a job: a chain, a note and a group."""
     try:

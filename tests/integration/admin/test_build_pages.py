@@ -17,7 +17,7 @@ from builds.pages import build as build_pages
 from builds.pages import progress as progress_pages
 from jobcontrol.utils import ProgressReport
 from tests.support.jobs import build, build_function, use_config
-from tests.support.pages import CONFIG, NASTY, file_of, page_of, text
+from tests.support.pages import CONFIG, NASTY, file_of, markup, page_of, text
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -29,7 +29,7 @@ def test_a_page_shows_inputs_consumers_return_value_and_its_own_configuration(vi
     use_config(CONFIG)
     first, second = build("first"), build("second")
     use_config(CONFIG.replace("args: [!retval first]", "args: [changed]"))
-    page = viewer.get(page_of(second)).content.decode()
+    page = markup(viewer.get(page_of(second)))
     assert (
         f'<a href="{page_of(first)}">#{first.pk}</a> of <bdi>A &lt;b&gt;title&lt;/b&gt;</bdi>'
         in page
@@ -37,7 +37,7 @@ def test_a_page_shows_inputs_consumers_return_value_and_its_own_configuration(vi
     own = page[page.index('id="config-heading"') : page.index("What is different today")]
     assert "!retval first" in own
     assert "changed" not in own
-    page = viewer.get(page_of(first)).content.decode()
+    page = markup(viewer.get(page_of(first)))
     assert f'<a href="{page_of(second)}">#{second.pk}</a> of <bdi>second</bdi>' in page
     assert escape("'<i>first</i>'") in page
 
@@ -65,7 +65,7 @@ def test_a_failure_is_shown_with_its_chain_frames_locals_and_group(viewer):
         "Local variables",
     ):
         assert escape(part) in seen, part
-    page = response.content.decode()
+    page = markup(response)
     assert NASTY not in page
     assert escape(NASTY) in page
     assert re.search(r"<th scope=\"row\"><code>number</code></th><td><code>[^<]*script", page)
@@ -133,7 +133,7 @@ def test_the_progress_tree_is_a_nested_list_of_bars(viewer):
     steps = [(("a", "x"), 3), (("a", "y"), 2), (("b",), 1)]
     made = build_function("jobcontrol.utils.testing:testing_job", progress_steps=steps)
     BuildProgress.objects.filter(build=made).update(status_line=NASTY)
-    page = viewer.get(page_of(made)).content.decode()
+    page = markup(viewer.get(page_of(made)))
     tree = page[page.index('<ul class="jc-progress">') : page.index("Return value")]
     assert tree.count("<progress") == 5
     assert tree.count("<ul") == tree.count("</ul>") == 3
@@ -197,7 +197,7 @@ def test_absurd_progress_still_makes_a_valid_bar(viewer, current, total, value, 
         updated=timezone.now(),
     )
     response = viewer.get(page_of(made))
-    assert f'value="{value}" max="{maximum}"' in response.content.decode()
+    assert f'value="{value}" max="{maximum}"' in markup(response)
     assert label in text(response)
 
 

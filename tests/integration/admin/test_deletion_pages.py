@@ -12,7 +12,7 @@ from builds.models import Build, Deletion, LogMessage
 from builds.workers import WorkerIdentity
 from tests.support.commands import run
 from tests.support.jobs import build, build_function, use_config
-from tests.support.pages import page_of, text
+from tests.support.pages import markup, page_of, text
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -98,11 +98,11 @@ def test_a_failed_cleanup_is_shown_on_the_build_and_can_be_tried_again(manager, 
     assert "The deletion failed; the build was kept" in seen
     assert "RuntimeError: the files are on strike" in seen
     assert "Try again" in seen
-    form = page.content.decode()
+    form = markup(page)
     form = form[form.index("jc-failed-deletion") :]
     assert f'<form method="post" action="{delete_of(made)}"' in form
     # Why it failed is read without opening anything.
-    assert '<p class="jc-final">RuntimeError: the files are on strike</p>\n<details>' in form
+    assert '<p class="jc-final">RuntimeError: the files are on strike</p><details>' in form
     assert '<button type="submit" name="cleanup" value="no"' in form
     manager.post(delete_of(made), {"cleanup": "yes"})
     assert "waits for a worker that deletes it" in text(manager.get(page_of(made)))

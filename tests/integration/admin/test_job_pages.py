@@ -13,6 +13,7 @@ from builds.models import Build
 from jobs import registry
 from jobs.config import Problem, load_object
 from tests.support.jobs import build, use_config
+from tests.support.pages import markup
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -104,7 +105,7 @@ def test_a_job_with_an_odd_id_has_a_page_and_a_button(builder):
 )
 def test_a_job_that_cannot_be_built_says_why_beside_a_disabled_button(builder, job_id, why):
     """original #5: the run button posted all the same"""
-    page = builder.get(page_of(job_id)).content.decode()
+    page = markup(builder.get(page_of(job_id)))
     assert re.search(r"<button type=\"submit\"[^>]* disabled[^>]*>Build now</button>", page)
     assert why in page.replace("&#x27;", "'")
     row = next(row for row in rows(builder.get(LIST)) if job_id in row)
