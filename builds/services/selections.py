@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 PART = 100  # builds of which deletions are made at a time
+STORED_AT_ONCE = 10_000  # numbers in one statement
 MOST = 1_000_000  # builds of one choice
 
 
@@ -29,9 +30,12 @@ def choose_builds(*, builds: Iterable[int], requested_by: User | None) -> BulkDe
         bulk = BulkDeletion.objects.create(requested_by=requested_by, count=0)
         count = 0
         chosen = islice(builds, MOST)
-        while part := list(islice(chosen, PART)):
-            BulkDeletionPart.objects.create(bulk=bulk, numbers=part)
-            count += len(part)
+        while numbers := list(islice(chosen, STORED_AT_ONCE)):
+            BulkDeletionPart.objects.bulk_create(
+                BulkDeletionPart(bulk=bulk, numbers=numbers[start : start + PART])
+                for start in range(0, len(numbers), PART)
+            )
+            count += len(numbers)
         BulkDeletion.objects.filter(pk=bulk.pk).update(count=count)
         bulk.count = count
     return bulk

@@ -62,13 +62,14 @@ def known(db):
     BuildPayload.objects.create(build=build, retval_text="{'a': 1}")
     failed = Build.objects.create(job_id="echo", status="FAILED", failure_kind="timeout")
     BuildPayload.objects.create(build=failed)
+    running = Build.objects.create(job_id="echo", status="RUNNING")
     LogMessage.objects.create(
         build=build, created="2026-01-31T12:00:00Z", level=30, logger="x", message="a line"
     )
     deletion = Deletion.objects.create(build_number=3, job_id="echo")
     return {
         "job_id": ["echo", "a/b"],
-        "build_id": [build.pk, failed.pk],
+        "build_id": [build.pk, failed.pk, running.pk],
         "deletion_id": [deletion.pk],
     }
 
@@ -115,15 +116,15 @@ def test_the_server_keeps_to_its_description(headers, known, method, path, mode)
         statuses.add(response.status_code)
 
     check()
-    # Some of the requests got somewhere, or it was no proof.
-    assert {200, 202} & statuses
+    # Some of the right requests got somewhere, or it was no proof.
+    assert mode == GenerationMode.NEGATIVE or {200, 202} & statuses
 
 
 def test_every_operation_is_described_by_its_name_words_and_all_its_replies():
     document = api.get_openapi_schema()
     assert document["openapi"].startswith("3.")
     names = [document["paths"][path][method.lower()]["operationId"] for method, path in OPERATIONS]
-    assert len(set(names)) == len(names) == 11
+    assert len(set(names)) == len(names) == 12
     for method, path in OPERATIONS:
         operation = document["paths"][path][method.lower()]
         assert operation["summary"]

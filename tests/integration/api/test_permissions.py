@@ -20,6 +20,8 @@ TABLE = {
     ("GET", "/api/build/{build_id}"): (401, 403, 200, 200, 200),
     ("GET", "/api/build/{build_id}/log"): (401, 403, 200, 200, 200),
     ("GET", "/api/build/{build_id}/retval"): (401, 403, 200, 200, 200),
+    # It has ended: those who may cancel are told so.
+    ("POST", "/api/build/{build_id}/cancel"): (401, 403, 403, 409, 409),
     ("PUT", "/api/build/{build_id}/keep"): (401, 403, 403, 200, 200),
     ("DELETE", "/api/build/{build_id}/keep"): (401, 403, 403, 200, 200),
     ("DELETE", "/api/build/{build_id}"): (401, 403, 403, 403, 202),
