@@ -18,7 +18,8 @@ run: venv-runtime ## Serve the example at http://127.0.0.1:8000/ (PORT=…) with
 	@exec $(PY) -m jobcontrol_site.launch
 
 test: venv services ## Check the code, then run the whole suite on SQLite and on PostgreSQL
-	@$(MAKE) --no-print-directory check test-sqlite test-postgres
+	@$(MAKE) --no-print-directory check
+	@$(PY) tools/run_suites.py $(PYTEST_ARGS)
 
 test-sqlite: venv ## Run the suite on SQLite
 	JOBCONTROL_TEST_DB=sqlite $(PYTEST) $(PYTEST_ARGS)

@@ -67,8 +67,12 @@ class Command(BaseCommand):
                 break
             logger.error("the sentinel died; starting another one, and workers with it")
             stop.wait(RESTART_SECONDS)
-            cluster = _start_cluster()
-            supervisor.use(cluster.wake_ups.wake)
+            try:
+                cluster = _start_cluster()
+            except RuntimeError as error:  # django-q2's, when the sentinel dies at its start
+                logger.error("%s", error)  # noqa: TRY400 - the sentinel has told why
+            else:
+                supervisor.use(cluster.wake_ups.wake)
         _stop(cluster, supervisor)
 
     def _check(self) -> None:
