@@ -1,5 +1,6 @@
 """The OpenAPI document against the real web server, with a worker behind it."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -56,5 +57,7 @@ def test_the_server_keeps_to_its_description(site: Site):
         found = schemathesis(url, token, site.folder)
         log = (site.folder / "web.log").read_text(encoding="utf-8", errors="replace")
     assert found.returncode == 0, f"{found.stdout[-6000:]}\n{found.stderr[-2000:]}"
-    assert "9 selected / 9 total" in found.stdout
+    chosen = re.search(r"(\d+) selected / (\d+) total", found.stdout)
+    assert chosen, found.stdout
+    assert chosen[1] == chosen[2] != "0", "none was left out"
     assert "Traceback" not in log, log[-6000:]
