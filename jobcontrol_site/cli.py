@@ -52,6 +52,8 @@ COMMANDS = {
     "build_job": "Build a job, here or in a worker.",
     "cancel_build": "Cancel builds that wait or run.",
     "delete_build": "Delete builds, each after its job's cleanup.",
+    "keep_build": "Mark builds to be kept, whatever the file's retention says.",
+    "prune_builds": "Remove old builds, as the file's retention says.",
     "prune_logs": "Delete old log messages.",
 }
 _ANSWERING = {*COMMANDS, "uninstall"}  # those that have --format

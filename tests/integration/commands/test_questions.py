@@ -64,6 +64,9 @@ BUILD = {
     "retval",
     "exception",
     "failure_kind",
+    "attempt",
+    "retry_of",
+    "cancel_requested",
     "dependency_builds",
     "progress",
 }

@@ -146,7 +146,7 @@ def test_what_can_never_be_written_is_dropped_to_bound_the_memory(monkeypatch):
     session.logs.say(20, "one")
 
     def refuse(**_options):
-        raise OperationalError("no")
+        raise DataError("no")
 
     with monkeypatch.context() as patch:
         patch.setattr(services.observations, "store_observations", refuse)
