@@ -102,10 +102,10 @@ def test_the_place_where_it_was_stopped_is_kept():
 
 
 def test_who_cancelled_stands_in_the_build_and_its_log():
-    user = get_user_model().objects.create_user("maria")
+    user = get_user_model().objects.create_user("operator")
     made = run_and("work", lambda made: cancel(made, user))
     assert made.cancel_requested_by == user
-    assert messages(made)[-1] == "Build cancelled by maria."
+    assert messages(made)[-1] == "Build cancelled by operator."
 
 
 @pytest.mark.parametrize("name", ["own_error", "value"])
@@ -147,13 +147,13 @@ def test_a_build_inside_another_is_cancelled_alone():
 
 
 def test_what_waits_is_cancelled_at_once_and_never_runs():
-    user = get_user_model().objects.create_user("maria")
+    user = get_user_model().objects.create_user("operator")
     made = asked("good")
     services.cancel_build(build=made, requested_by=user)
     assert (made.status, made.cancel_requested_by) == ("CANCELLED", user)
     assert made.end_time is not None
     assert made.start_time is None
-    assert messages(made) == ["Build cancelled by maria before it began."]
+    assert messages(made) == ["Build cancelled by operator before it began."]
     assert runner.run_next() is None
     services.cancel_build(build=made)
     assert len(messages(made)) == 1, "asking again changes nothing"

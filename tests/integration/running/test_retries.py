@@ -48,7 +48,7 @@ def attempts(name: str) -> list[Build]:
 
 
 def test_a_failed_build_is_tried_again_as_often_as_its_job_says():
-    user = get_user_model().objects.create_user("maria")
+    user = get_user_model().objects.create_user("operator")
     first = run("twice", requested_by=user)
     assert [one.status for one in attempts("twice")] == ["FAILED", "QUEUED"]
     while runner.run_next():
