@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from builds.models import UsedNonce
 from builds.services import Request
-from builds.services.requests import choose_inputs
+from builds.services.requests import inputs_or_refusals
 from jobcontrol.exceptions import JobControlException
 from jobs import tags
 from jobs.models import Job
@@ -72,16 +72,22 @@ def redeem(token: str, *, user: Any, session_key: str, requests: Sequence[Reques
 
 def _content(user: Any, session_key: str, requests: Sequence[Request]) -> str:
     """Return a digest of who asks and of all that decides what would run."""
-    described = [
-        {
-            "job": request.job.pk,
-            # As it stands now, not as the page loaded it.
-            "config": Job.objects.values_list("config_hash", flat=True).get(pk=request.job.pk),
-            "args": None if request.args is None else tags.encode(request.args),
-            "kwargs": None if request.kwargs is None else tags.encode(request.kwargs),
-            "inputs": choose_inputs(request.job, request.dependency_builds),
-        }
-        for request in requests
-    ]
+    # As they stand now, not as the page loaded them.
+    jobs = Job.objects.filter(pk__in=[request.job.pk for request in requests])
+    hashes = dict(jobs.values_list("pk", "config_hash"))
+    inputs = inputs_or_refusals([(one.job, one.dependency_builds) for one in requests])
+    described = []
+    for request, found in zip(requests, inputs, strict=True):
+        if isinstance(found, JobControlException):
+            raise found
+        described.append(
+            {
+                "job": request.job.pk,
+                "config": hashes[request.job.pk],
+                "args": None if request.args is None else tags.encode(request.args),
+                "kwargs": None if request.kwargs is None else tags.encode(request.kwargs),
+                "inputs": found,
+            }
+        )
     text = json.dumps([user.pk, session_key, described], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

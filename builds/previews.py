@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from builds.services.requests import Request, choose_inputs, snapshot
@@ -25,10 +26,15 @@ def preview(request: Request) -> Preview:
 
     Raises what asking would raise: InvalidRequest, MissingDependencies.
     """
+    return preview_with(request, choose_inputs(request.job, request.dependency_builds))
+
+
+def preview_with(request: Request, inputs: Mapping[str, int]) -> Preview:
+    """Return what `request` would run with these inputs. Raises InvalidRequest."""
     config, config_text = snapshot(request)
     return Preview(
         job=request.job,
         call=call_code_of(request.job.function, tags.decode(config)),
-        inputs=choose_inputs(request.job, request.dependency_builds),
+        inputs=dict(inputs),
         config_text=config_text,
     )

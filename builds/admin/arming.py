@@ -20,7 +20,7 @@ from builds.admin.shared import user_of
 from builds.arming import ArmingRefused
 from builds.models import Build
 from builds.services import Request
-from builds.services.requests import choose_inputs
+from builds.services.requests import inputs_or_refusals
 from jobcontrol.exceptions import JobControlException
 from jobs.models import Job
 
@@ -65,11 +65,10 @@ class ArmPage:
     def _wanted(self, jobs: Sequence[Job]) -> tuple[list[Request], list[str]]:
         """Return a request for each job, its inputs fixed, and why others can't be built."""
         wanted, left_out = [], []
-        for job in jobs:
-            try:
-                inputs = choose_inputs(job, {})
-            except JobControlException as error:
-                left_out.append(str(error))
+        found = inputs_or_refusals([(job, {}) for job in jobs])
+        for job, inputs in zip(jobs, found, strict=True):
+            if isinstance(inputs, JobControlException):
+                left_out.append(str(inputs))
                 continue
             request = Request(
                 job=job,
@@ -87,7 +86,7 @@ class ArmPage:
             self.request,
             self.admin,
             title="Arm protected jobs",
-            previews=[previews.preview(request) for request in wanted],
+            previews=_previews(wanted),
             left_out=left_out,
             error=error,
         )
@@ -105,7 +104,7 @@ class ArmPage:
             self.admin,
             self.request,
             token=token,
-            previews=[previews.preview(request) for request in wanted],
+            previews=_previews(wanted),
             left_out=left_out,
             title=f"Armed: {len(wanted)} job{'s' if len(wanted) > 1 else ''}",
         )
@@ -141,3 +140,8 @@ class ArmPage:
                 asking.record(self.request, build, ", armed")
                 builds.append(build)
         return builds
+
+
+def _previews(wanted: Sequence[Request]) -> list[previews.Preview]:
+    """Return what would run, with the inputs that `wanted` has fixed."""
+    return [previews.preview_with(request, request.dependency_builds) for request in wanted]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import NON_FIELD_ERRORS, PermissionDenied
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -207,7 +207,8 @@ class BuildFormPage:
         return ran if ran != self.job.function else ""
 
     def _preview(self, form: BuildForm) -> tuple[previews.Preview | None, str]:
-        if form.is_bound and not form.is_valid():
+        # What the form as a whole was refused for is nothing that was filled in.
+        if set(form.errors) - {NON_FIELD_ERRORS}:
             return None, "What is filled in is not right yet."
         try:
             return previews.preview(self.wanted(form)), ""

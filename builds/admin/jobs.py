@@ -60,6 +60,10 @@ class BuildableJobAdmin(GraphMixin, JobAdmin):
         """Use the list that knows the jobs' states."""
         return JobChangeList
 
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        """Leave the buttons out for those who have none."""
+        return [one for one in self.list_display if one != "button" or asking.may_run(request)]
+
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:

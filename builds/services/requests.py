@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from builds.status import pinned_builds
 from jobcontrol.exceptions import (
     BuildStateError,
     InvalidRequest,
+    JobControlException,
     MissingDependencies,
     ProtectedJob,
 )
@@ -243,28 +244,62 @@ def _check_arguments(job: Job, args: list[Any], kwargs: dict[str, Any]) -> None:
 
 def choose_inputs(job: Job, chosen: Mapping[str, int]) -> dict[str, int]:
     """Return the build to use for each dependency: chosen, pinned in the file, or the latest."""
-    links = JobDependency.objects.filter(job=job).order_by("position")
-    needed = list(links.values_list("depends_on_id", flat=True))
+    (found,) = inputs_or_refusals([(job, chosen)])
+    if isinstance(found, JobControlException):
+        raise found
+    return found
+
+
+def inputs_or_refusals(
+    wishes: Sequence[tuple[Job, Mapping[str, int]]],
+) -> list[dict[str, int] | JobControlException]:
+    """Return `choose_inputs` of each job and what is chosen for it, or the error that it raises.
+
+    Three queries, however many jobs.
+    """
+    needed: dict[str, list[str]] = {job.pk: [] for job, _ in wishes}
+    links = JobDependency.objects.filter(job__in=list(needed)).order_by("position")
+    for job_id, name in links.values_list("job_id", "depends_on_id"):
+        needed[job_id].append(name)
+    pins = []
+    for job, chosen in wishes:
+        own = pinned_builds(job).items()
+        pins.append({name: number for name, number in own if name in needed[job.pk]} | {**chosen})
+    usable = usable_builds({number for one in pins for number in one.values()})
+    unpinned = {
+        name
+        for (job, _), one in zip(wishes, pins, strict=True)
+        for name in needed[job.pk]
+        if name not in one
+    }
+    latest = latest_successful_builds(unpinned)
+    found: list[dict[str, int] | JobControlException] = []
+    for (job, chosen), one in zip(wishes, pins, strict=True):
+        refusal = _refusal(job, needed[job.pk], chosen, one, usable=usable, latest=latest)
+        builds = {**latest, **one}
+        found.append(refusal or {name: builds[name] for name in needed[job.pk]})
+    return found
+
+
+def _refusal(
+    job: Job,
+    needed: Sequence[str],
+    chosen: Mapping[str, int],
+    pins: Mapping[str, int],
+    *,
+    usable: Mapping[int, str],
+    latest: Mapping[str, int],
+) -> JobControlException | None:
+    """Return what is wrong with the inputs of a job, if anything is."""
     strangers = [name for name in chosen if name not in needed]
     if strangers:
         names = ", ".join(repr(name) for name in strangers)
-        raise InvalidRequest(f"job {job.id!r} does not depend on {names}.")
-    if not needed:
-        return {}
-    pins = {name: number for name, number in pinned_builds(job).items() if name in needed}
-    pins.update(chosen)
-    _check_pins(job, pins)
-    latest = latest_successful_builds(name for name in needed if name not in pins)
-    missing = [name for name in needed if name not in pins and name not in latest]
-    if missing:
-        raise MissingDependencies(job.id, missing)
-    return {name: pins[name] if name in pins else latest[name] for name in needed}
-
-
-def _check_pins(job: Job, pins: Mapping[str, int]) -> None:
-    wrong = wrong_pins(job, pins, usable_builds(pins.values()))
+        return InvalidRequest(f"job {job.id!r} does not depend on {names}.")
+    wrong = wrong_pins(job, pins, usable)
     if wrong:
-        raise InvalidRequest(wrong)
+        return InvalidRequest(wrong)
+    missing = [name for name in needed if name not in pins and name not in latest]
+    return MissingDependencies(job.id, missing) if missing else None
 
 
 def usable_builds(numbers: Iterable[int]) -> dict[int, str]:

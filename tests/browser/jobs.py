@@ -179,6 +179,6 @@ jobs:
   - id: needy
     title: "Needs jobs with long names"
     function: flows:number
-    dependencies: [{LONG_ID}, never, {UNBROKEN_ID}]
+    dependencies: [{LONG_ID}, never, {UNBROKEN_ID}, deploy]
 """
 )

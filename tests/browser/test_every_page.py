@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from urllib.parse import quote as url_quote
 
 import pytest
 from django.contrib.admin.utils import quote
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import BrowserContext, Page, expect
+
+from tests.browser.steps import choose_action
 
 WIDE = {"width": 1280, "height": 900}
 NARROW = {"width": 390, "height": 844}
@@ -31,8 +34,10 @@ PAGES: dict[str, Callable[[dict[str, int]], str]] = {
     "job": lambda _: job_address("double"),
     "protected job": lambda _: job_address("deploy"),
     "job never built": lambda _: job_address("never"),
+    "job that needs others": lambda _: job_address("needy"),
     "odd job": lambda _: job_address('odd/id "<b>&é'),
     "build form": lambda _: job_address("double", "build-form"),
+    "build form without its inputs": lambda _: job_address("needy", "build-form"),
     "build form of a protected job": lambda _: job_address("deploy", "build-form"),
     "run again": lambda made: job_address("shelves", "build-form") + f"?from={made['shelves']}",
     "arming several": lambda _: "/admin/jobs/job/arm/?job=deploy",
@@ -78,10 +83,10 @@ def severe(axe: str) -> Callable[[Page], list[str]]:
 
 
 def too_wide(page: Page) -> list[str]:
-    """Return what sticks out of a page, or of a list, that can be scrolled sideways."""
+    """Return what sticks out of a page or a list, and the parts of a page that cut it off."""
     return page.evaluate(
         """() => {
-            const lists = [...document.querySelectorAll(".results")]
+            const lists = [...document.querySelectorAll(".results, .jc-section")]
                 .filter(one => one.scrollWidth > one.clientWidth + 1);
             if (lists.length) return lists.map(one => one.outerHTML.slice(0, 160));
             const width = document.documentElement.clientWidth;
@@ -111,6 +116,16 @@ def test_page_is_accessible_and_fits_in_light_and_dark(
     page.emulate_media(color_scheme="dark")
     page.set_viewport_size(NARROW)
     page.reload()
+    assert severe(page) == []
+    assert too_wide(page) == []
+
+
+def test_the_question_before_many_deletions_is_accessible_and_fits(contexts, history, severe):
+    page = contexts(viewport=NARROW, color_scheme="dark").new_page()
+    page.goto(f"/admin/builds/build/?q=%23{history['shelves']}")
+    page.get_by_role("checkbox", name=re.compile("Select this object")).first.check()
+    choose_action(page, "Delete selected builds")
+    expect(page.get_by_role("button", name="Delete", exact=True)).to_be_visible()
     assert severe(page) == []
     assert too_wide(page) == []
 

@@ -161,6 +161,9 @@ def test_other_content_than_was_armed_is_refused_and_kept(manager, changed):
     assert "not what was armed" in text(response)
     assert next(iter(changed.values())) in response.content.decode()
     assert not protected_builds().exists()
+    # Nothing is wrong with what was typed: what it would run is there to be looked at.
+    assert "other" in response.context["preview"].call
+    assert "not right yet" not in text(response)
 
 
 def test_another_input_than_was_armed_is_refused(manager):

@@ -280,6 +280,31 @@ def test_every_missing_dependency_is_named_and_linked(builder):
     assert not Build.objects.exists()
 
 
+def description_of_button(response, step):
+    """Return what the page says of its disabled button."""
+    page = response.content.decode()
+    button = re.search(rf'<button[^>]*value="{step}"[^>]*>', page)[0]
+    assert re.search(r"\sdisabled\s", button)
+    name = re.search(r'aria-describedby="([^"]+)"', button)[1]
+    return re.search(rf'<p[^>]*id="{name}"[^>]*>(.*?)</p>', page, re.DOTALL)[1]
+
+
+def test_a_disabled_button_is_described_by_why_it_is(builder):
+    assert "no successful build of" in description_of_button(builder.get(form_of("two")), "build")
+    use_config(
+        """
+        jobs:
+          - {id: dep, function: "tests.support.odd_jobs:value"}
+          - {id: free, function: "tests.support.odd_jobs:value", protect: true}
+          - {id: lacking, function: "tests.support.odd_jobs:value", protect: true,
+             dependencies: [dep]}
+        """
+    )
+    lacking, free = builder.get(form_of("lacking")), builder.get(form_of("free"))
+    assert "no successful build of" in description_of_button(lacking, "arm")
+    assert "ask a manager" in description_of_button(free, "arm")
+
+
 def test_choosing_inputs_takes_a_bounded_number_of_questions(
     builder, django_assert_max_num_queries
 ):

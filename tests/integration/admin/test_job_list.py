@@ -116,6 +116,11 @@ def test_a_row_has_a_button_that_builds_once(builder):
     assert Build.objects.count() == 3
 
 
+def test_who_may_not_build_sees_no_column_of_buttons(builder, viewer):
+    assert "column-button" in builder.get(LIST).content.decode()
+    assert "column-button" not in viewer.get(LIST).content.decode()
+
+
 def test_the_action_sent_twice_builds_once(builder):
     sent = {
         "nonce": nonce_of(builder.get(LIST)),

@@ -28,6 +28,7 @@ pytestmark = pytest.mark.django_db
 JOBS = 1_000
 BUILDS = 100_000
 LIMIT = 20
+PROTECTED = range(12, JOBS, 30)  # each with a successful build of what it needs
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +50,7 @@ def _fill():
             "tags": [f"tag-{n % 20}"],
             "function": "tests.support.odd_jobs:value",
             "dependencies": [f"job-{n // 3}"] if n % 100 else [],
+            "protect": n in PROTECTED,
         }
         for n in range(JOBS)
     ]
@@ -181,6 +183,15 @@ def test_the_question_before_very_many_deletions_asks_few_questions(root):
     stored = len(queries) - len(asked)
     assert 0 < stored <= BUILDS / 5_000
     check(asked)
+
+
+@pytest.mark.parametrize("step", ["", "arm"])
+def test_the_page_that_arms_many_jobs_asks_few_questions(root, step):
+    chosen = {"job": [f"job-{n}" for n in PROTECTED], "step": step}
+    with CaptureQueriesContext(connection) as queries:
+        response = root.post("/admin/jobs/job/arm/", chosen)
+    assert len(response.context["previews"]) == len(PROTECTED) > LIMIT
+    check(queries)
 
 
 def test_the_site_is_as_large_as_it_says(root):
