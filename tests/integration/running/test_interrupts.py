@@ -26,7 +26,7 @@ from builds import (
 )
 from builds.models import Build
 from builds.sessions import BuildSession, Cause, Interruption
-from jobcontrol.exceptions import BuildInterrupted, BuildStateError
+from jobcontrol.exceptions import BuildInterrupted, BuildStateError, NotFound
 from jobcontrol.utils import TracebackInfo
 from jobs.models import Job
 from jobs.redaction import Redactor
@@ -180,6 +180,13 @@ def test_what_has_ended_is_not_cancelled():
         services.cancel_build(build=made)
     made.refresh_from_db()
     assert (made.status, made.cancel_requested) == ("SUCCESSFUL", None)
+
+
+def test_what_was_deleted_meanwhile_is_not_cancelled():
+    made = asked("good")
+    Build.objects.all().delete()
+    with pytest.raises(NotFound, match="is not there any more"):
+        services.cancel_build(build=made)
 
 
 def test_many_are_cancelled_at_once():
