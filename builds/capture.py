@@ -15,7 +15,7 @@ from typing import Any, TextIO
 
 from django.db import connections
 
-from builds import sessions
+from builds import interrupts, sessions
 from builds.logs import MAX_HELD_CHARS, CaptureHandler, LogBuffer, entry_of_output
 
 # Connections that a forked child inherited: kept unclosed, because closing one there would end
@@ -77,6 +77,7 @@ class OutputCapture(io.TextIOBase):
             held.pieces, held.chars = ([rest] if rest else []), len(rest)
             for line in lines:
                 target.add(entry_of_output(self._name, self._level, line.rstrip("\r")))
+            interrupts.raise_if_due()
         return len(text)
 
     def end(self, target: LogBuffer) -> None:
@@ -139,7 +140,7 @@ def installed(buffer: LogBuffer) -> Iterator[None]:
     originals = sys.stdout, sys.stderr
     out = OutputCapture("stdout", logging.INFO, originals[0])
     err = OutputCapture("stderr", logging.WARNING, originals[1])
-    handler = CaptureHandler(current_buffer)
+    handler = CaptureHandler(current_buffer, interrupts.raise_if_due)
     _Installed.originals, _Installed.handler = originals, handler
     _capture_logging(handler)
     threading.excepthook = _log_thread_exception

@@ -3,15 +3,17 @@
 The recorder's thread decides (a cancel, a timeout, a shutdown, a lease that was lost) and sends a
 signal; the handler, which Python runs in the main thread, raises. It does so only while the main
 thread is in code of the job, never within our own: there it does nothing, and the recorder sends
-the signal again. It raises once for each build, so that `finally` blocks are not interrupted in
-turn. What holds the interpreter in C code, or goes on all the same, is killed by the supervisor
-when the grace is over.
+the signal again; what a job logs or prints with raises at its own end as well. The exception comes
+once for each build, so that `finally` blocks are not interrupted in turn. What holds the
+interpreter in C code, or goes on all the same, is killed by the supervisor when the grace is over.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import signal
+import sys
 import threading
 from pathlib import Path
 from types import FrameType
@@ -23,7 +25,7 @@ from jobcontrol.exceptions import BuildInterrupted
 # One that no job is likely to use for itself.
 SIGNAL = getattr(signal, "SIGRTMIN", signal.SIGUSR1)
 
-_OURS = str(Path(__file__).parent)
+_OURS = str(Path(__file__).parent) + os.sep
 _INTO_THE_JOB = calling.__file__
 _TAKES_LOCKS = {logging.__file__, threading.__file__, "<frozen importlib._bootstrap>"}
 # Of `threading`: where a wait for others may be endless, and whose locks are safe.
@@ -53,14 +55,36 @@ def send_again(session: BuildSession) -> None:
         signal.pthread_kill(main.ident, SIGNAL)
 
 
-def _handle(_number: int, frame: FrameType | None) -> None:
-    if not _is_in_job(frame):
+def raise_if_due() -> None:
+    """Raise what the job's function is to get; for the end of what the job called of ours.
+
+    The signal hardly ever meets a job that logs without a pause in code of its own.
+    """
+    session = _next_to_raise()
+    if session is None or threading.current_thread() is not threading.main_thread():
         return
+    if _is_called_by_job(sys._getframe(2)):
+        _raise(session)
+
+
+def _handle(_number: int, frame: FrameType | None) -> None:
+    session = _next_to_raise()
+    if session is not None and _is_in_job(frame):
+        _raise(session)
+
+
+def _next_to_raise() -> BuildSession | None:
     for session in sessions.every():
-        wanted = session.interruption
-        if wanted is not None and not wanted.raised:
-            wanted.raised = True
-            raise BuildInterrupted(wanted.text, build_id=session.build_id)
+        if session.interruption is not None and not session.interruption.raised:
+            return session
+    return None
+
+
+def _raise(session: BuildSession) -> None:
+    wanted = session.interruption
+    assert wanted is not None
+    wanted.raised = True
+    raise BuildInterrupted(wanted.text, build_id=session.build_id)
 
 
 def _takes_a_lock(frame: FrameType) -> bool:
@@ -68,13 +92,16 @@ def _takes_a_lock(frame: FrameType) -> bool:
 
 
 def _is_in_job(frame: FrameType | None) -> bool:
-    """Whether the innermost code of ours that is being run is that which called the job.
+    """Whether an exception may be raised here, in code of the job.
 
     Not while a lock is just being taken in Python code of the library, where an exception would
     leave it taken for ever: of a logging handler, of an event, of an import.
     """
-    if frame is not None and _takes_a_lock(frame):
-        return False
+    return frame is not None and not _takes_a_lock(frame) and _is_called_by_job(frame)
+
+
+def _is_called_by_job(frame: FrameType | None) -> bool:
+    """Whether the innermost code of ours that is being run is that which called the job."""
     while frame is not None:
         name = frame.f_code.co_filename
         if name.startswith(_OURS):

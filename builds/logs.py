@@ -200,12 +200,15 @@ class CaptureHandler(logging.Handler):
     """Hands every record to `sink`, whatever state the record is in.
 
     It takes no lock (the buffer needs none), so that a thread killed or forked in the middle of
-    a record can't block the others.
+    a record can't block the others. `after` is called when a record was captured.
     """
 
-    def __init__(self, sink: Callable[[], LogBuffer | None]) -> None:
+    def __init__(
+        self, sink: Callable[[], LogBuffer | None], after: Callable[[], None] | None = None
+    ) -> None:
         super().__init__(logging.DEBUG)
         self._sink = sink
+        self._after = after
         self._busy = threading.local()
 
     def handle(self, record: logging.LogRecord) -> bool:
@@ -215,14 +218,15 @@ class CaptureHandler(logging.Handler):
         buffer = self._sink()
         if buffer is None:
             return False
-        if buffer.leaves_out(record.levelno):
-            return True  # before its text is made
-        # The repr of an argument may log in turn.
-        self._busy.yes = True
-        try:
-            buffer.add(entry_from_record(record, buffer.redactor))
-        finally:
-            self._busy.yes = False
+        if not buffer.leaves_out(record.levelno):  # before its text is made
+            # The repr of an argument may log in turn.
+            self._busy.yes = True
+            try:
+                buffer.add(entry_from_record(record, buffer.redactor))
+            finally:
+                self._busy.yes = False
+        if self._after is not None:
+            self._after()
         return True
 
 

@@ -141,6 +141,7 @@ class Build(models.Model):
     worker = models.CharField(max_length=300, blank=True, help_text="see builds.workers")
     claim_token = models.UUIDField(null=True, blank=True, unique=True)
     heartbeat = models.DateTimeField(null=True, blank=True)
+    in_place = models.BooleanField(default=False, help_text="run by who asked, not by a worker")
     timeout = models.DurationField(null=True, blank=True, help_text="it may run so long")
     cancel_requested = models.DateTimeField(null=True, blank=True)
     cancel_requested_by = models.ForeignKey(

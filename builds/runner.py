@@ -166,15 +166,13 @@ def _execute(
     """
     passing = None
     config = build.payload.config
-    inputs = {}
-    if calling.needs_inputs(config):
-        inputs = scribe.call(lambda: calling.load_inputs(build.pk))
     owner = os.getpid()
     with _surroundings(session), context.active(build):
         session.logs.say(logging.INFO, f"Build #{build.pk} started: {config.get('function')}")
         try:
             # It may have become protected while the build waited.
             services.refuse_unarmed(job=build.job, arm=build.armed)
+            inputs = _inputs(build, scribe) if calling.needs_inputs(config) else {}
             args, kwargs = calling.arguments(config, inputs, session.redactor)
             value = calling.call(str(config.get("function")), args, kwargs)
             outcome = _success(build, value, session.redactor)
@@ -194,6 +192,19 @@ def _execute(
         session.logs.say(logging.WARNING, text)
     session.logs.say(outcome.log_level, outcome.log_line)
     return outcome, passing
+
+
+def _inputs(build: Build, scribe: Recorder) -> dict[str, tuple[int, bytes | None]]:
+    """Load the inputs; a database that goes away just now is waited for, as long as a lease."""
+    deadline = monotonic() + settings.LEASE_SECONDS
+    while True:
+        try:
+            return scribe.call(lambda: calling.load_inputs(build.pk))
+        except (OperationalError, InterfaceError):
+            if monotonic() > deadline:
+                raise
+            scribe.call(scribe.reconnect)
+            sleep(RETRY_SECONDS)
 
 
 @contextmanager

@@ -74,6 +74,10 @@ class Supervisor:
             logger.warning("the database does not answer (%s); next try in %gs", text, self._wait)
             connection.close()
             self._is_away = True
+        except Exception:
+            # Its end would be that of all workers, and of the builds that run well in them.
+            self._wait = min(self._wait * 2, MAX_BACKOFF_SECONDS)
+            logger.exception("a round of the supervisor failed; next try in %gs", self._wait)
         else:
             self._wait = TICK_SECONDS
             if self._is_away:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import threading
 from pathlib import Path
@@ -17,8 +18,8 @@ from jobs.redaction import Redactor
 
 MAX_TEXT = 64 * 1024  # characters of one message or note
 
-_OURS = str(Path(__file__).resolve().parent)
-_ASYNCIO = str(Path(asyncio.__file__).resolve().parent)
+_OURS = str(Path(__file__).resolve().parent) + os.sep
+_ASYNCIO = str(Path(asyncio.__file__).resolve().parent) + os.sep
 
 
 def capture(error: BaseException, redactor: Redactor) -> dict[str, Any]:
@@ -28,8 +29,10 @@ def capture(error: BaseException, redactor: Redactor) -> dict[str, Any]:
     """
     info = TracebackInfo.from_exception(error, skip_frame=_is_runner_frame, redact=redactor.redact)
     for one in info.chain():
-        if one.type == BuildInterrupted.__qualname__ and one.frames[-1:]:
-            one.frames.pop()  # the handler of the signal, which raised it
+        if one.type == BuildInterrupted.__qualname__:
+            # Of `builds.interrupts`, which raised it, and what the job called of ours.
+            while one.frames and one.frames[-1].filename.startswith(_OURS):
+                one.frames.pop()
     return cast("dict[str, Any]", clean_json(info.to_json(), text_limit=MAX_TEXT))
 
 

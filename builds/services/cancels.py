@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from builds import story
 from builds.models import Build
 from builds.services import observations
-from jobcontrol.exceptions import BuildStateError
+from jobcontrol.exceptions import BuildStateError, NotFound
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -26,12 +26,16 @@ def cancel_build(*, build: Build, requested_by: User | None = None) -> Build:
     """Cancel a build: one that waits is CANCELLED at once, one that runs is told to end.
 
     A running one becomes CANCELLED when its function has ended, or was killed. Asking again
-    changes nothing. Raises BuildStateError for a build that has ended otherwise.
+    changes nothing. Raises BuildStateError for a build that has ended otherwise, NotFound for one
+    that was deleted.
     """
     with transaction.atomic():
         if not _cancel_waiting([build.pk], requested_by):
             _ask_running([build.pk], requested_by)
-    build.refresh_from_db()
+    try:
+        build.refresh_from_db()
+    except Build.DoesNotExist:
+        raise NotFound(f"build #{build.pk} is not there any more.") from None
     if build.finished and build.status != Status.CANCELLED:
         raise BuildStateError(
             f"build #{build.pk} is {build.get_status_display()} already and can't be cancelled."

@@ -68,6 +68,7 @@ def claim(
             claim_token=token,
             start_time=Now(),
             heartbeat=Now(),
+            in_place=build_id is not None,
             armed=True if arm else F("armed"),
         )
         if not claimed:
@@ -177,7 +178,7 @@ def close_build(*, build: Build, outcome: Outcome, lease_seconds: float | None) 
                 message=f"Build {'stopped' if is_cancelled else 'failed'}: "
                 f"{outcome.exception_message}",
             )
-            _say_what_follows(build.pk, status, outcome, retry=True)
+            _say_what_follows(build.pk, status, outcome, retry=not build.in_place)
     except LeaseLost:
         return False
     return True

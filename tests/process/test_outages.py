@@ -73,6 +73,19 @@ if IS_POSTGRES:
         status, text = get(f"{url}/healthz")
         assert (status, '"database": "away"' in text) == (503, True)
 
+    def test_workers_stop_in_bounded_time_also_when_the_database_server_hangs(tmp_path):
+        with faulty_site("postgres", tmp_path / "site", own_postgres=True) as faulty:
+            faulty.prepare(long=600)
+            with faulty.site.cluster(**SETTINGS) as cluster:
+                faulty.request(short=0, long=1)
+                faulty.busy()
+                with faulty.postgres.frozen():
+                    assert cluster.stop(timeout=60) == 1
+                    assert not cluster.processes()
+                assert "the stop takes too long" in cluster.output
+            with faulty.site.cluster(**SETTINGS):
+                faulty.check_promises(lost=1, queued=1)
+
     def test_a_redis_that_is_missing_costs_a_moment_and_the_pages_say_so(tmp_path):
         with faulty_site("redis", tmp_path / "site") as faulty:
             faulty.prepare()

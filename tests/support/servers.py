@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import redis as redis_library
 
 from tests.support.needs import need
@@ -44,6 +45,21 @@ class Postgres:
     def stop(self, mode: str = "fast") -> None:
         """Stop it; `immediate` as a crash would."""
         self._pg_ctl("-m", mode, "stop")
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Let it answer nothing for a while, neither yes nor no."""
+        leader = int((self._server.pgdata / "postmaster.pid").read_text().split()[0])
+        processes = [psutil.Process(leader)]
+        processes[0].suspend()
+        processes += processes[0].children()
+        for process in processes:
+            process.suspend()
+        try:
+            yield
+        finally:
+            for process in processes:
+                process.resume()
 
     def close(self) -> None:
         """Stop it if it runs, and leave nothing."""

@@ -26,6 +26,9 @@ from jobs import registry
 logger = logging.getLogger(__name__)
 
 STOP_TICK_SECONDS = 0.5
+# Beyond the times for builds to end: what a stop may take besides. A database that hangs, and
+# answers neither yes nor no, would keep it for ever.
+SPARE_SECONDS = 20.0
 # Between two starts of a sentinel that dies again and again.
 RESTART_SECONDS = 2.0
 
@@ -147,7 +150,14 @@ def _on_signals(stop: Event) -> None:
     def handle(_number: int, _frame: FrameType | None) -> None:
         if stop.is_set():
             _end_at_once()
+        signal.signal(signal.SIGALRM, too_late)
+        times = settings.SHUTDOWN_SECONDS, settings.GRACE_SECONDS, SPARE_SECONDS
+        signal.setitimer(signal.ITIMER_REAL, sum(times))
         stop.set()
+
+    def too_late(_number: int, _frame: FrameType | None) -> None:
+        logger.error("the stop takes too long: ending at once")
+        _end_at_once()
 
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle)

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from django.contrib.auth import get_user_model
 from django.db import connection
 
-from builds import flags, interrupts, recorder, runner, services
+from builds import (
+    calling,
+    capture,
+    flags,
+    interrupts,
+    isolation,
+    recorder,
+    runner,
+    services,
+    sessions,
+)
 from builds.models import Build
-from builds.sessions import BuildSession, Cause
-from jobcontrol.exceptions import BuildInterrupted, BuildStateError
+from builds.sessions import BuildSession, Cause, Interruption
+from jobcontrol.exceptions import BuildInterrupted, BuildStateError, NotFound
 from jobcontrol.utils import TracebackInfo
 from jobs.models import Job
+from jobs.redaction import Redactor
 from tests.support import endless_jobs
 from tests.support.jobs import build, messages, use_config
 
@@ -83,7 +96,7 @@ def test_a_running_build_ends_soon_after_it_is_cancelled(name):
     assert made.status == "CANCELLED"
     assert made.failure_kind == ""
     assert made.cancel_requested is not None
-    assert made.end_time - made.cancel_requested < timedelta(seconds=30)
+    assert made.end_time - made.cancel_requested < timedelta(seconds=15)
     assert "Build cancelled." in messages(made)[-1]
     assert "swallowed" not in endless_jobs.told
 
@@ -169,6 +182,13 @@ def test_what_has_ended_is_not_cancelled():
     assert (made.status, made.cancel_requested) == ("SUCCESSFUL", None)
 
 
+def test_what_was_deleted_meanwhile_is_not_cancelled():
+    made = asked("good")
+    Build.objects.all().delete()
+    with pytest.raises(NotFound, match="is not there any more"):
+        services.cancel_build(build=made)
+
+
 def test_many_are_cancelled_at_once():
     waiting, done, running = asked("good"), build("good"), asked("good")
     Build.objects.filter(pk=running.pk).update(status="RUNNING")
@@ -177,6 +197,35 @@ def test_many_are_cancelled_at_once():
     states = dict(Build.objects.values_list("pk", "status"))
     assert states == {waiting.pk: "CANCELLED", done.pk: "SUCCESSFUL", running.pk: "RUNNING"}
     assert Build.objects.get(pk=running.pk).cancel_requested is not None
+
+
+@pytest.mark.parametrize("call", [print, logging.getLogger("of_a_job").warning])
+def test_a_job_that_logs_or_prints_without_a_pause_is_stopped_by_that(monkeypatch, call):
+    """It is in our code whenever the signal comes, which does nothing there."""
+    session = BuildSession(1, None, Redactor({}))
+    session.interruption = Interruption(Cause.CANCEL, "it was cancelled.")
+    monkeypatch.setattr(capture, "current_buffer", lambda: session.logs)
+    sessions.enter(session)
+    try:
+        with isolation.preserved(), capture.installed(session.logs):
+            call("a line that is no code of the job's")
+            with pytest.raises(BuildInterrupted):
+                calling.text(call, "a line")
+            calling.text(call, "a line when it tidies up")
+    finally:
+        sessions.leave(session)
+    lines = [entry.message for entry in session.logs.take_rest()]
+    assert [line[:8] for line in lines] == ["a line t", "a line", "a line w"]
+
+
+def test_code_beside_ours_is_the_jobs():
+    """A folder whose name begins as that of our package does is none of ours."""
+    stranger = f"{Path(interrupts.__file__).parent}_of_mine/job.py"
+    names = {"interrupts": interrupts, "seen": []}
+    source = "def job():\n    seen.append(interrupts._is_in_job(sys._getframe()))\n"
+    exec(compile("import sys\n" + source, stranger, "exec"), names)  # noqa: S102 - the test's own
+    calling.text(lambda _: names["job"](), None)
+    assert names["seen"] == [True]
 
 
 # --- Timeouts -------------------------------------------------------------------------------------

@@ -275,6 +275,22 @@ def test_the_loop_outlives_a_database_that_fails_and_ends_when_told(monkeypatch)
 
 @pytest.mark.usefixtures("quick_ticks")
 @pytest.mark.timeout(30)
+def test_the_loop_outlives_an_error_that_nobody_expected(monkeypatch, caplog):
+    """Its end would be that of all workers, and of what runs in them."""
+    rounds, stop = [], Event()
+
+    def tick(_self):
+        rounds.append(1)
+        if len(rounds) == 1:
+            raise ZeroDivisionError
+        stop.set()
+
+    monkeypatch.setattr(Supervisor, "tick", tick)
+    Supervisor(lambda _: None).run(stop, lambda: True)
+    assert len(rounds) == 2
+    assert "a round of the supervisor failed" in caplog.text
+
+
 def test_the_loop_ends_with_its_cluster(monkeypatch):
     alive = iter([True, True, False])
     loop = Supervisor(lambda _: None)

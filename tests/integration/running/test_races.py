@@ -104,6 +104,9 @@ def claimed(job: str = "job") -> Build:
     made = asked(job)
     found = services.claim(worker=WorkerIdentity.current(), build_id=made.pk)
     assert found is not None
+    # Named only so that it is this one; it runs as in a worker, which takes what comes.
+    Build.objects.filter(pk=found.pk).update(in_place=False)
+    found.in_place = False
     return found
 
 

@@ -6,9 +6,10 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.db import InterfaceError, OperationalError
 from django.db.models.functions import Now
 
-from builds import runner, services
+from builds import calling, runner, services
 from builds.models import Build, BuildPayload
 from builds.supervisor import Supervisor
 from builds.workers import WorkerIdentity
@@ -26,6 +27,7 @@ jobs:
   - {{id: lost, {FAIL}, retries: {{count: 1, on: [worker_lost]}}}}
   - {{id: armed, {FAIL}, retries: 1, protected: true}}
   - {{id: uses, {FAIL}, args: [!retval input], retries: 1}}
+  - {{id: takes, function: "tests.support.odd_jobs:value", args: [!retval input]}}
   - {{id: skips, function: "tests.support.odd_jobs:skip", retries: 1}}
 """
 
@@ -130,6 +132,31 @@ def test_a_skip_is_no_failure():
 def test_a_build_that_was_run_in_place_answers_to_who_ran_it():
     build("twice")
     assert len(attempts("twice")) == 1
+
+
+def test_a_build_that_was_run_in_place_is_not_tried_again_when_its_process_died():
+    """Of a build inside a build, that around it is: the inner one would run twice."""
+    asked = services.create_build(job=Job.objects.get(pk="lost"), trigger="nested")
+    me = WorkerIdentity.current()
+    gone = WorkerIdentity(me.host, me.host_id, me.pid, "1")
+    assert services.claim(worker=gone, build_id=asked.pk) is not None
+    Supervisor(lambda _: None).tick()
+    assert [one.status for one in attempts("lost")] == ["FAILED"]
+
+
+def test_a_database_that_goes_away_between_claim_and_call_is_waited_for(monkeypatch):
+    """A restart of the server kills no worker, so it loses no build either."""
+    build("input")
+    load, failures = calling.load_inputs, [OperationalError("away"), InterfaceError("away")]
+
+    def load_inputs(number):
+        if failures:
+            raise failures.pop()
+        return load(number)
+
+    monkeypatch.setattr(calling, "load_inputs", load_inputs)
+    made = run("takes")
+    assert (made.status, made.payload.retval_text) == ("SUCCESSFUL", "7")
 
 
 def test_a_retired_job_is_not_tried_again():
