@@ -32,6 +32,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name='build',
+            name='in_place',
+            field=models.BooleanField(default=False, help_text='run by who asked, not by a worker'),
+        ),
+        migrations.AddField(
+            model_name='build',
             name='keep',
             field=models.BooleanField(default=False, help_text='removed by nothing but its own deletion'),
         ),
