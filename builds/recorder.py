@@ -169,16 +169,17 @@ class Recorder:
             return
         self._last_beat = monotonic()
         for session in list(self._sessions):
-            if not session.lost:
-                self._trying(_beat, session)
+            if not session.lost and self._trying(_beat, session):
+                self._database_answers()
 
-    def _trying(self, function: Callable[[BuildSession], None], session: BuildSession) -> None:
+    def _trying(self, function: Callable[[BuildSession], None], session: BuildSession) -> bool:
         try:
             function(session)
         except (DatabaseError, InterfaceError) as error:
             self._database_fails(session, error)
-        else:
-            self._database_answers()
+            return False
+        # That it can be read says nothing of writing: `_database_answers` is for those who wrote.
+        return True
 
     def _interrupt_when_due(self, session: BuildSession) -> None:
         ran = monotonic() - session.opened
