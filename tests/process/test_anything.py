@@ -86,7 +86,7 @@ def test_after_any_job_the_next_build_in_the_same_worker_is_whole(site: Site):
     site.python(ASK)
     with site.cluster(WORKERS="1"):
         total = 2 * len(JOBS)
-        wait_for(lambda: len(site.json("list_builds", "--limit", "0", "--finished")) == total, 180)
+        wait_for(lambda: site.finished() == total, 180)
     found = json.loads(site.python(LOOK))
     assert len({build["worker"] for build in found}) == 1, "one worker from the first to the last"
     for odd, whole in zip(found[::2], found[1::2], strict=True):

@@ -106,7 +106,7 @@ def test_wake_ups_lost_doubled_and_for_nothing(counting: Site):
     counting.python(REQUEST)
     with counting.cluster(WORKERS="2") as one, counting.cluster(WORKERS="2") as other:
         counting.python(REQUEST)
-        wait_for(lambda: len(builds(counting, "--finished")) == 500)
+        wait_for(lambda: counting.finished() == 500)
         trees = [{process.pid for process in cluster.processes()} for cluster in (one, other)]
     every = builds(counting)
     assert {build["status"] for build in every} == {"SUCCESSFUL"}
@@ -139,7 +139,7 @@ def test_all_wake_ups_lost(counting: Site):
         """
     )
     with counting.cluster():
-        wait_for(lambda: len(builds(counting, "--finished")) == 5)
+        wait_for(lambda: counting.finished() == 5)
 
 
 def test_a_killed_worker_fails_its_build_and_the_next_one_runs(counting: Site):
@@ -152,11 +152,7 @@ def test_a_killed_worker_fails_its_build_and_the_next_one_runs(counting: Site):
             pid = int(wait_for(lambda: mark.exists() and mark.read_text()))
             psutil.Process(pid).send_signal(signal.SIGKILL)
             killed = datetime.now(UTC)
-            ended = wait_for(
-                lambda: (
-                    (found := counting.json("get_build", str(asked["id"])))["finished"] and found
-                )
-            )
+            ended = counting.wait_for(asked["id"])
             late = datetime.fromisoformat(ended["end_time"]) - killed
             assert late.total_seconds() < 5 + 10, "the lease and ten seconds"
             assert (ended["status"], ended["failure_kind"]) == ("FAILED", "worker_lost")
@@ -172,9 +168,7 @@ def test_a_worker_without_heartbeat_is_killed_and_its_build_closed(counting: Sit
         pid = int(wait_for(lambda: mark.exists() and mark.read_text()))
         process = psutil.Process(pid)
         process.suspend()
-        ended = wait_for(
-            lambda: (found := counting.json("get_build", str(asked["id"])))["finished"] and found
-        )
+        ended = counting.wait_for(asked["id"])
         assert ended["failure_kind"] == "worker_lost"
         wait_for(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
         after = counting.json("build_job", "count", "--queue", "--wait")
@@ -207,7 +201,7 @@ def test_a_build_that_no_cluster_runs_waits(counting: Site):
     asked = counting.json("build_job", "count", "--queue")
     assert asked["status"] == "QUEUED"
     with counting.cluster():
-        wait_for(lambda: counting.json("get_build", str(asked["id"]))["status"] == "SUCCESSFUL")
+        assert counting.wait_for(asked["id"])["status"] == "SUCCESSFUL"
 
 
 def test_a_stop_lets_the_running_build_end(counting: Site):
@@ -290,7 +284,7 @@ def test_redis_wakes_workers_too(counting: Site, redis_url: str):
     assert asked["status"] == "QUEUED", "a broker that is down loses nothing"
     counting.env["REDIS_URL"] = redis_url
     with counting.cluster():
-        wait_for(lambda: counting.json("get_build", str(asked["id"]))["status"] == "SUCCESSFUL")
+        assert counting.wait_for(asked["id"])["status"] == "SUCCESSFUL"
 
 
 def test_the_cluster_follows_the_file(counting: Site):

@@ -88,21 +88,21 @@ def waking_worker(faulty: Faulty) -> None:
         faulty.request(long=1)
         worker = faulty.busy()
         worker.suspend()
-        faulty.sql(
+        faulty.site.sql(
             "UPDATE builds_build SET worker = 'elsewhere:0123456789ab:1:1' WHERE job_id = 'long'"
         )
         faulty.check_promises(lost=1)
         before = [row for row in faulty.builds() if row[1] == "long"]
         log = "SELECT count(*) FROM builds_logmessage m JOIN builds_build b ON b.id = m.build_id"
         log += " WHERE b.job_id = 'long'"
-        lines = faulty.sql(log)
+        lines = faulty.site.sql(log)
         worker.resume()
         # It works again once it has let go of the build that is not its own.
         faulty.check_still_works()
         outputs = sorted(faulty.site.folder.glob("cluster-*.log"))
         wait_for(lambda: "event=not_recorded" in outputs[-1].read_text())
         assert before == [row for row in faulty.builds() if row[1] == "long"]
-        assert faulty.sql(log) == lines
+        assert faulty.site.sql(log) == lines
         assert faulty.numbers("done") == []
 
 
@@ -159,7 +159,7 @@ def postgres_restart(faulty: Faulty) -> None:
             assert "Traceback" not in cluster.output
             assert cluster.stop() == 0
     lines = "SELECT count(*) FROM builds_logmessage WHERE logger = 'work'"
-    assert faulty.sql(lines) == [(2 * int(seconds * 10),)]
+    assert faulty.site.sql(lines) == [(2 * int(seconds * 10),)]
 
 
 def redis_emptied(faulty: Faulty) -> None:

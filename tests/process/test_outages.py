@@ -93,17 +93,17 @@ if IS_POSTGRES:
             with faulty.site.cluster(**SETTINGS) as cluster:
                 faulty.request()
                 faulty.check_promises()
-                wait_for(lambda: faulty.sql(TROUBLE) == [("the broker does not answer.",)])
+                wait_for(lambda: faulty.site.sql(TROUBLE) == [("the broker does not answer.",)])
                 assert "Traceback" not in cluster.output
                 assert cluster.output.count("does not answer") < 10
                 faulty.redis.start()
-                wait_for(lambda: faulty.sql(TROUBLE) == [("",)])
+                wait_for(lambda: faulty.site.sql(TROUBLE) == [("",)])
                 faulty.request(long=1)
                 faulty.busy()
                 faulty.redis.stop()
                 faulty.request()
                 faulty.check_promises(queued=121)
-                wait_for(lambda: faulty.sql(TROUBLE) == [("the broker does not answer.",)])
+                wait_for(lambda: faulty.site.sql(TROUBLE) == [("the broker does not answer.",)])
                 assert cluster.stop() == 0
 
 else:

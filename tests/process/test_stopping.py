@@ -179,7 +179,7 @@ def test_a_second_signal_ends_the_workers_at_once(stopping: Site):
 def test_a_build_that_fails_is_tried_until_it_succeeds(stopping: Site):
     with stopping.cluster(**SETTINGS):
         stopping.manage("build_job", "fail_twice", "--queue", check=True)
-        wait_for(lambda: len(rows := every(stopping)) == 3 and rows[0]["finished"])
+        wait_for(lambda: stopping.finished() == 3)
     third, second, first = every(stopping)
     assert [one["status"] for one in (first, second, third)] == ["FAILED", "FAILED", "SUCCESSFUL"]
     assert third["retval"] == "'well at last'"

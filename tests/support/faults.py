@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
-import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
-import psycopg
 
 from tests import bootstrap
 from tests.support import servers
-from tests.support.databases import new_database, psycopg_url, sqlite_url
+from tests.support.databases import new_database, sqlite_url
 from tests.support.site import Cluster, Site
 from tests.support.site import wait_until as wait_for
 
@@ -97,20 +95,10 @@ class Faulty:
         """Ask for so many builds."""
         self.site.python(REQUEST.format(short=short, long=long))
 
-    def sql(self, text: str) -> list[tuple[Any, ...]]:
-        """Ask the site's database, past all code of ours (processes would take longer)."""
-        if self.kind == "sqlite":
-            path = self.site.database_url.removeprefix("sqlite:///")
-            with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as connection:
-                return connection.execute(text).fetchall()
-        with psycopg.connect(psycopg_url(self.site.database_url), autocommit=True) as server:
-            cursor = server.execute(text)
-            return cursor.fetchall() if cursor.description else []
-
     def builds(self) -> list[tuple[int, str, str, str]]:
         """Return number, job, status and kind of failure of every build."""
         text = "SELECT id, job_id, status, failure_kind FROM builds_build ORDER BY id"
-        return self.sql(text)  # type: ignore[return-value]
+        return self.site.sql(text)  # type: ignore[return-value]
 
     def numbers(self, name: str) -> list[int]:
         """Return the numbers that were written to a file, in order."""
@@ -129,7 +117,7 @@ class Faulty:
         """
         begin = time.monotonic()
         unfinished = f"SELECT count(*) FROM builds_build WHERE status IN {UNFINISHED}"
-        wait_for(lambda: self.sql(unfinished) == [(0,)], LEASE_SECONDS + 30)
+        wait_for(lambda: self.site.sql(unfinished) == [(0,)], LEASE_SECONDS + 30)
         self.facts["all ended"] = f"{time.monotonic() - begin:.1f}s"
         every, ran = self.builds(), self.numbers("ran")
         failed = [row for row in every if row[2] != "SUCCESSFUL"]

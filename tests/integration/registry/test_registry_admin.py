@@ -12,6 +12,7 @@ from django.urls import reverse
 from jobs import registry
 from jobs.config import load_object
 from jobs.models import ConfigRevision, Job
+from tests.support import pages
 
 pytestmark = pytest.mark.django_db
 
@@ -262,7 +263,7 @@ def test_errors_of_the_file_are_shown_on_every_page_to_staff_only(
 def test_warnings_are_shown_and_go_away(admin_client, config_file, no_checks):
     config_file.write("jobs: [{id: a, function: 'math:sqrt', args: [1], titel: x}]")
     registry.forget()
-    text = admin_client.get(reverse("admin:index")).content.decode()
+    text = pages.text(admin_client.get(reverse("admin:index")))
     assert "1 warning about the configuration file" in text
     assert "titel" in text
     config_file.write("jobs: [{id: a, function: 'math:sqrt', args: [1], title: x}]")
