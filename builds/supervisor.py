@@ -14,7 +14,7 @@ from threading import Event
 from time import monotonic
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, connection, transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
@@ -152,16 +152,26 @@ class Supervisor:
             if ending.is_gone or ending.by_lease:
                 self._end(build, worker, ending)
                 return
-            with transaction.atomic():
-                # While the row is held its worker can't end this build and begin another, which
-                # would be killed in its place.
-                if services.hold(build=build):
-                    self._end(build, worker, ending)
+            self._end_while_held(build, worker, ending)
         except (DatabaseError, InterfaceError):
             raise
         except Exception:
             # Whatever is wrong with this build, the others must not wait for it.
             logger.exception("build #%s can't be ended", build.pk)
+
+    def _end_while_held(self, build: Build, worker: WorkerIdentity | None, ending: Ending) -> None:
+        try:
+            with transaction.atomic():
+                # While the row is held its worker can't end this build and begin another, which
+                # would be killed in its place.
+                if services.hold(build=build):
+                    self._end(build, worker, ending)
+        except OperationalError:
+            if connection.vendor != "sqlite":
+                raise
+            # Who keeps the file from being written may be this very worker, stuck in the middle of
+            # a write; and nobody can begin another build meanwhile.
+            self._end(build, worker, ending)
 
     def _end(self, build: Build, worker: WorkerIdentity | None, ending: Ending) -> None:
         # Stop it before the record says that it has stopped: it must not go on once someone may

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import uuid
 from datetime import timedelta
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from django.db.models.functions import Now
 
 from builds import services, supervisor, tasks
 from builds.models import Build
 from builds.sessions import BuildSession
 from builds.supervisor import Supervisor
-from builds.workers import WorkerIdentity
+from builds.workers import WorkerIdentity, _start_stamp
 from jobs.redaction import Redactor
 from tests.support.jobs import build, messages
 from tests.support.leases import ELSEWHERE, age, claimed, requested
@@ -174,3 +176,52 @@ def test_a_build_that_can_not_be_ended_does_not_keep_the_others(monkeypatch, cap
     Supervisor(lambda _: None).tick()
     assert Build.objects.get(pk=good.pk).failure_kind == "worker_lost"
     assert f"build #{bad.pk} can't be ended" in caplog.text
+
+
+# --- A worker that is stuck in the middle of a write ----------------------------------------------
+
+
+STUCK = """
+import sqlite3, sys, time
+sys.stdin.readline()
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN IMMEDIATE")
+print("locked", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("asked", ["cancel", "timeout"])
+def test_a_worker_that_locks_the_file_is_killed_all_the_same(asked, settings):
+    """SQLite: nobody can write before it is gone."""
+    settings.GRACE_SECONDS = 1
+    made = claimed()
+    long_ago = Now() - timedelta(minutes=10)
+    if asked == "cancel":
+        Build.objects.filter(pk=made.pk).update(cancel_requested=long_ago)
+    else:
+        Build.objects.filter(pk=made.pk).update(start_time=long_ago, timeout=timedelta(seconds=5))
+    is_sqlite = connection.vendor == "sqlite"
+    stuck = (
+        STUCK if is_sqlite else "import time; input(); print('here', flush=True); time.sleep(600)"
+    )
+    command = [sys.executable, "-c", stuck, str(connection.settings_dict["NAME"])]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        me = WorkerIdentity.current()
+        worker = WorkerIdentity(me.host, me.host_id, process.pid, _start_stamp(process.pid))
+        Build.objects.filter(pk=made.pk).update(worker=str(worker))
+        process.stdin.write(b"go on\n")
+        process.stdin.flush()
+        assert process.stdout.readline()
+        if is_sqlite:
+            with connection.cursor() as cursor:
+                cursor.execute("PRAGMA busy_timeout = 200")
+        try:
+            Supervisor(lambda _: None).close_lost_builds()
+        finally:
+            process.kill()
+    made.refresh_from_db()
+    if asked == "cancel":
+        assert (made.status, made.failure_kind) == ("CANCELLED", "")
+    else:
+        assert (made.status, made.failure_kind) == ("FAILED", "timeout")
