@@ -247,7 +247,7 @@ class Site:
         ((count,),) = self.sql("SELECT count(*) FROM builds_build WHERE end_time IS NOT NULL")
         return int(count)
 
-    def wait_for(self, build_id: int, *, timeout: float = 60) -> dict[str, Any]:
+    def wait_for(self, build_id: int, *, timeout: float = 150) -> dict[str, Any]:
         """Wait until the build is finished, and return it as `get_build` tells it.
 
         Raises AssertionError with what it saw last when that takes longer than `timeout` seconds.
