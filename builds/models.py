@@ -13,11 +13,13 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-import builds.upkeep_models  # noqa: F401 - a part of this module
-from builds import upkeep_models  # noqa: F401 - this is where Django looks for models
+# Parts of this module: this is where Django looks for models.
+from builds import plan_models, schedule_models, upkeep_models  # noqa: F401
 from builds.database_time import seconds_ago
+from builds.plan_models import Plan
 from jobs.fields import JSONTextField
 from jobs.models import ConfigRevision, Job
+from jobs.policies import DEFAULT_QUEUE, MAX_QUEUE
 
 
 class BuildQuerySet(models.QuerySet["Build"]):
@@ -64,6 +66,10 @@ class BuildQuerySet(models.QuerySet["Build"]):
         due = Q(not_before=None) | Q(not_before__lte=Now())
         return self.queued().filter(due, deleting=False).order_by("-priority", "id")
 
+    def waiting(self) -> BuildQuerySet:
+        """Builds that wait for other builds of their plan."""
+        return self.filter(status=Build.Status.WAITING)
+
     def unstarted(self) -> BuildQuerySet:
         """Builds that no worker has taken yet."""
         return self.filter(status__in=Build.UNSTARTED)
@@ -105,6 +111,7 @@ class Build(models.Model):
         CLI = "cli", "command line"
         DEPENDENCY = "dependency", "dependency"
         RETRY = "retry", "retry"
+        REBUILD = "rebuild", "automatic rebuild"
         NESTED = "nested", "another build"
         PYTHON = "python", "Python"
 
@@ -138,6 +145,13 @@ class Build(models.Model):
     end_time = models.DateTimeField(null=True, blank=True)
     not_before = models.DateTimeField(null=True, blank=True)
     priority = models.IntegerField(default=0)
+    queue = models.CharField(
+        max_length=MAX_QUEUE, default=DEFAULT_QUEUE, help_text="which clusters may run it"
+    )
+    plan = models.ForeignKey(
+        Plan, on_delete=models.SET_NULL, null=True, blank=True, related_name="builds"
+    )
+    plan_reason = models.TextField(blank=True, help_text="why the plan has it")
     worker = models.CharField(max_length=300, blank=True, help_text="see builds.workers")
     claim_token = models.UUIDField(null=True, blank=True, unique=True)
     heartbeat = models.DateTimeField(null=True, blank=True)
@@ -178,8 +192,11 @@ class Build(models.Model):
             models.Index(fields=["job", "status", "-id"], name="builds_of_job_by_status"),
             models.Index(fields=["job", "-id"], name="builds_of_job"),
             models.Index(
-                fields=["-priority", "id"], name="builds_to_claim", condition=Q(status="QUEUED")
+                fields=["queue", "-priority", "id"],
+                name="builds_to_claim",
+                condition=Q(status="QUEUED"),
             ),
+            models.Index(fields=["id"], name="builds_waiting", condition=Q(status="WAITING")),
             models.Index(fields=["heartbeat"], name="builds_leases", condition=Q(status="RUNNING")),
             models.Index(fields=["status", "-id"], name="builds_by_status"),
         ]

@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models.functions import Now
 
 from jobs.fields import JSONTextField
+from jobs.policies import DEFAULT_QUEUE, MAX_QUEUE
 
 
 class BulkDeletion(models.Model):
@@ -79,6 +80,12 @@ class Cluster(models.Model):
     started = models.DateTimeField(db_default=Now())
     last_seen = models.DateTimeField()
     trouble = models.TextField(blank=True, help_text="what keeps it from working as it should")
+    queue = models.CharField(max_length=MAX_QUEUE, default=DEFAULT_QUEUE)
+    processes = JSONTextField(default=list, help_text="[{pid, started, memory}] of its workers")
+    drain_requested = models.DateTimeField(null=True, blank=True)
+    drain_requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
 
     class Meta:
         ordering = ["started"]

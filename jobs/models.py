@@ -17,6 +17,7 @@ from django.db.models.functions import StrIndex
 
 from jobcontrol.exceptions import ReadOnlyRegistry
 from jobs.fields import JSONTextField
+from jobs.policies import DEFAULT_QUEUE, MAX_QUEUE
 
 MAX_LABEL = 200  # characters of a title that pages show; the job's YAML has all of it
 
@@ -128,6 +129,10 @@ class Job(MirrorModel):
     tag_text = models.TextField(blank=True, editable=False)
     protected = models.BooleanField(default=False)
     priority = models.IntegerField(default=0)
+    concurrency = models.PositiveIntegerField(null=True, help_text="builds at the same time")
+    queue = models.CharField(max_length=MAX_QUEUE, default=DEFAULT_QUEUE)
+    rebuilds_itself = models.BooleanField(default=False, help_text="rebuild: auto")
+    schedules = JSONTextField(default=list, help_text="see jobs.schedules")
     position = models.PositiveIntegerField(default=0)
     retired = models.BooleanField(default=False)
     problem = models.TextField(blank=True, help_text="why the job can't run, if it can't")

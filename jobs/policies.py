@@ -15,6 +15,9 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw]?)", re.IGNORECASE)
 LONGEST = 10 * 366 * 86_400.0  # seconds
 MAX_RETRIES = 100
 
+DEFAULT_QUEUE = "default"
+MAX_QUEUE = 100  # characters of a queue's name
+
 REASONS = ("exception", "timeout", "worker_lost", "shutdown")
 
 
