@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from builds.models import UsedNonce
 from builds.services import Request
-from builds.services.requests import inputs_or_refusals
+from builds.services.inputs import inputs_or_refusals
 from jobcontrol.exceptions import JobControlException
 from jobs import tags
 from jobs.models import Job

@@ -17,7 +17,7 @@ from django.forms.boundfield import BoundField
 from django.utils import timezone
 
 from builds.models import Build, BuildQuerySet
-from builds.services.requests import usable_builds
+from builds.services.inputs import usable_builds
 from builds.status import pinned_builds
 from jobs import registry, signatures, tags, values
 from jobs.models import Job

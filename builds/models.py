@@ -70,6 +70,10 @@ class BuildQuerySet(models.QuerySet["Build"]):
         """Builds that wait for other builds of their plan."""
         return self.filter(status=Build.Status.WAITING)
 
+    def in_plan(self) -> BuildQuerySet:
+        """Builds that others of their plan may wait for."""
+        return self.filter(plan__isnull=False)
+
     def unstarted(self) -> BuildQuerySet:
         """Builds that no worker has taken yet."""
         return self.filter(status__in=Build.UNSTARTED)
@@ -109,7 +113,7 @@ class Build(models.Model):
         SCHEDULE = "schedule", "schedule"
         API = "api", "API"
         CLI = "cli", "command line"
-        DEPENDENCY = "dependency", "dependency"
+        DEPENDENCY = "dependency", "plan of another job"
         RETRY = "retry", "retry"
         REBUILD = "rebuild", "automatic rebuild"
         NESTED = "nested", "another build"
@@ -127,6 +131,7 @@ class Build(models.Model):
 
     FINISHED = (Status.SUCCESSFUL, Status.SKIPPED, Status.FAILED, Status.CANCELLED)
     UNSTARTED = (Status.CREATED, Status.WAITING, Status.QUEUED)
+    UNFINISHED = (*UNSTARTED, Status.RUNNING)
     STARTED = (Status.RUNNING, *FINISHED)
     SUCCESS = (Status.SUCCESSFUL, Status.SKIPPED)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from builds.services.requests import Request, choose_inputs, snapshot
+from builds.services.inputs import choose_inputs
+from builds.services.wishes import Request, snapshot
 from jobs import tags
 from jobs.docs import call_code_of
 from jobs.models import Job

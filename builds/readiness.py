@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from builds.services.requests import usable_builds, wrong_pins
+from builds.services.inputs import usable_builds, wrong_pins
 from builds.status import JobStatus, pinned_builds
 from jobcontrol.exceptions import MissingDependencies
 from jobs.models import Job

@@ -127,6 +127,7 @@ def _claim_and_run(build_id: int | None, *, arm: bool = False) -> Build | None:
         registry.redactor(),
         timeout=timeout,
         retry=build_id is None,
+        in_plan=build.plan_id is not None,
         log_rows=retention.log_rows(build),
     )
     names: dict[str, Any] = {"build": build.pk, "job": build.job_id}

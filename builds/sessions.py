@@ -50,6 +50,8 @@ class BuildSession:
     timeout: float | None = None
     # Whether a failure is tried again if the job says so: not what was run in place.
     retry: bool = True
+    # Whether other builds may wait for this one.
+    in_plan: bool = False
     # Past so many rows of its log only WARNING and up are stored; 0: no cap.
     log_rows: int = 0
     opened: float = field(default_factory=monotonic)

@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 TICK_SECONDS = 1.0
 # A build is left to its own wake-up this long before one is sent again.
 LOST_AFTER = timedelta(seconds=2)
+SETTLE_SECONDS = 5.0  # between two looks at what waits in plans
 MAX_BACKOFF_SECONDS = 10.0
 # For so many heartbeats after the database was away, nothing is ended but what died.
 PATIENT_BEATS = 2
@@ -46,6 +47,7 @@ class Supervisor:
         self._wake = wake
         self._identity = WorkerIdentity.current()
         self._last_beat = float("-inf")
+        self._last_settling = float("-inf")
         self._wait = TICK_SECONDS
         # Processes of this host that were killed because their cluster was told to stop.
         self.stopped: set[int] = set()
@@ -100,6 +102,7 @@ class Supervisor:
         self.say_alive()
         registry.ensure_current()
         self.close_lost_deletions()
+        self.settle_forgotten()
         if not flags.stopping.is_set():
             self.wake_for_what_waits()
             self.housekeeping.step()
@@ -146,6 +149,14 @@ class Supervisor:
         count = waiting or Deletion.objects.filter(state=Deletion.State.WAITING)[:1].count()
         if count:
             self._wake(count)
+
+    def settle_forgotten(self) -> None:
+        """Start or end, every few seconds, what waits in plans for nothing any more."""
+        if monotonic() - self._last_settling >= SETTLE_SECONDS:
+            self._last_settling = monotonic()
+            count = services.settle_forgotten()
+            if count:
+                logger.warning("%s builds waited for nothing any more", count)
 
     def _try_to_end(self, build: Build, worker: WorkerIdentity | None, ending: Ending) -> None:
         try:

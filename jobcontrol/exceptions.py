@@ -40,9 +40,15 @@ class RetvalError(JobControlException):
 class ProtectedJob(JobControlException):
     """A protected job was asked for without arming it."""
 
-    def __init__(self, job_id: str = "") -> None:
+    def __init__(self, job_id: str = "", *more: str) -> None:
         self.job_id = job_id
-        super().__init__(f"job {job_id!r} is protected: arm it to build it.")
+        self.job_ids = (job_id, *more)
+        if more:
+            names = ", ".join(repr(name) for name in self.job_ids)
+            text = f"jobs {names} are protected: arm them to build them."
+        else:
+            text = f"job {job_id!r} is protected: arm it to build it."
+        super().__init__(text)
 
 
 class BuildStateError(JobControlException):

@@ -20,7 +20,7 @@ from builds.admin.shared import user_of
 from builds.arming import ArmingRefused
 from builds.models import Build
 from builds.services import Request
-from builds.services.requests import inputs_or_refusals
+from builds.services.inputs import inputs_or_refusals
 from jobcontrol.exceptions import JobControlException
 from jobs.models import Job
 

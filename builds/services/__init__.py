@@ -1,6 +1,8 @@
 """Every change of a build's state: the admin, the API, commands, schedules and workers come here.
 
-`requests` asks for builds, `leases` runs them, `cancels` stops them, `retries` tries them again,
+`wishes` say what is asked for, `inputs` choose which builds it uses, `plans` which others are made
+with it, `drafts` write builds down, `requests` asks for them, `promotions` let those of a plan go
+on when what they waited for has ended, `leases` runs, `cancels` stops and `retries` repeats them,
 `observations` stores what they report, `deletions` removes them (`selections` very many,
 `removals` with all their rows), `keeping` says which stay, `clusters` knows who works, `tokens` who
 may come in by the API, `nights` whose turn the upkeep is.
@@ -29,6 +31,7 @@ from builds.services.deletions import (
     unfinished_users,
     why_in_use,
 )
+from builds.services.inputs import latest_successful_builds
 from builds.services.keeping import Pruned, keep_build, prunable_builds, prune_builds
 from builds.services.leases import (
     Outcome,
@@ -44,20 +47,22 @@ from builds.services.leases import (
 )
 from builds.services.nights import begin_night, end_night, forget_old, hold_night
 from builds.services.observations import store_observations, store_progress
+from builds.services.plans import Made, cancel_plan, current_builds, plan_for, resume_plan
+from builds.services.promotions import settle_forgotten
 from builds.services.removals import remove_builds, remove_log_rows, waiting_removals
 from builds.services.requests import (
-    Request,
     create_build,
-    latest_successful_builds,
+    create_plan,
     queue_build,
-    refuse_unarmed,
     request_build,
     why_not_buildable,
 )
 from builds.services.selections import choose_builds, confirm_choice, hand_over_part
 from builds.services.tokens import issue_token, revoke_token, user_of_token
+from builds.services.wishes import Request, refuse_unarmed
 
 __all__ = [
+    "Made",
     "Outcome",
     "Pruned",
     "Request",
@@ -68,6 +73,7 @@ __all__ = [
     "begin_night",
     "cancel_build",
     "cancel_builds",
+    "cancel_plan",
     "choose_builds",
     "claim",
     "claim_deletion",
@@ -78,6 +84,8 @@ __all__ = [
     "close_lost_deletion",
     "confirm_choice",
     "create_build",
+    "create_plan",
+    "current_builds",
     "end_cluster",
     "end_night",
     "finish_build",
@@ -94,6 +102,7 @@ __all__ = [
     "live_clusters",
     "look",
     "note_hang",
+    "plan_for",
     "prunable_builds",
     "prune_builds",
     "queue_build",
@@ -104,7 +113,9 @@ __all__ = [
     "request_build",
     "request_deletion",
     "request_deletions",
+    "resume_plan",
     "revoke_token",
+    "settle_forgotten",
     "silence_allowed",
     "store_observations",
     "store_progress",

@@ -1,4 +1,7 @@
-"""Cancelling: at once what no worker holds, by a flag what runs."""
+"""Cancelling: at once what no worker holds, by a flag what runs.
+
+What waits for a cancelled build is cancelled with it, once that has ended.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from django.db.models.functions import Now
 
 from builds import story
 from builds.models import Build
-from builds.services import observations
+from builds.services import observations, promotions
 from jobcontrol.exceptions import BuildStateError, NotFound
 
 if TYPE_CHECKING:
@@ -68,10 +71,11 @@ def _cancel_waiting(numbers: Sequence[int], requested_by: User | None) -> list[i
     )
     _tell(found, requested_by, running=False)
     by = f" by {requested_by}" if requested_by else ""
-    for number in found:
-        observations.say(
-            build_id=number, level=logging.WARNING, message=f"Build cancelled{by} before it began."
-        )
+    text = f"Build cancelled{by} before it began."
+    observations.say_each(messages=dict.fromkeys(found, text), level=logging.WARNING)
+    promotions.settle_after(
+        list(Build.objects.in_plan().filter(pk__in=found).values_list("pk", flat=True))
+    )
     return found
 
 

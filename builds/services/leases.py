@@ -15,7 +15,7 @@ from django.db.models import F, Subquery
 from django.db.models.functions import Now
 
 from builds.models import Build, BuildPayload
-from builds.services import cancels, observations, retries
+from builds.services import cancels, observations, promotions, retries
 from builds.workers import WorkerIdentity
 from jobcontrol.exceptions import LeaseLost
 
@@ -132,6 +132,8 @@ def finish_build(
             status = _close(session.build_id, session.token, outcome)
             observations.store_observations(session=session, entries=entries, nodes=nodes)
             _say_what_follows(session.build_id, status, outcome, retry=retry)
+            if session.in_plan:
+                promotions.settle_after([session.build_id])
     except Exception:
         session.logs.give_back(entries)
         session.progress.give_back(nodes)
@@ -179,6 +181,8 @@ def close_build(*, build: Build, outcome: Outcome, lease_seconds: float | None) 
                 f"{outcome.exception_message}",
             )
             _say_what_follows(build.pk, status, outcome, retry=not build.in_place)
+            if build.plan_id is not None:
+                promotions.settle_after([build.pk])
     except LeaseLost:
         return False
     return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
@@ -27,12 +28,20 @@ def store_observations(
 
 def say(*, build_id: int, level: int, message: str) -> None:
     """Write a line of our own into a build's log, past any worker."""
-    LogMessage.objects.create(
-        build_id=build_id,
-        created=timezone.now(),
-        level=level,
-        logger="jobcontrol",
-        message=message,
+    say_each(messages={build_id: message}, level=level)
+
+
+def say_each(*, messages: Mapping[int, str], level: int) -> None:
+    """Write a line of our own into the log of each of these builds."""
+    now = timezone.now()
+    LogMessage.objects.bulk_create(
+        [
+            LogMessage(
+                build_id=number, created=now, level=level, logger="jobcontrol", message=message
+            )
+            for number, message in messages.items()
+        ],
+        batch_size=1_000,
     )
 
 

@@ -64,6 +64,9 @@ def _copy(build: Build, delay: float) -> Build:
         armed=build.armed,
         config_revision_id=build.config_revision_id,
         priority=build.priority,
+        queue=build.queue,
+        plan_id=build.plan_id,
+        plan_reason=build.plan_reason,
         timeout=build.timeout,
         attempt=build.attempt + 1,
         retry_of_id=build.retry_of_id or build.pk,
@@ -80,4 +83,13 @@ def _copy(build: Build, delay: float) -> Build:
         )
         for used in build.inputs.order_by("pk")
     )
+    _let_users_wait(build, again)
     return again
+
+
+def _let_users_wait(build: Build, again: Build) -> None:
+    """Let what waits for the failed build wait for the new one: the plan has not failed yet."""
+    if build.plan_id is None:
+        return
+    links = BuildDependency.objects.filter(dep_build=build, build__status=Build.Status.WAITING)
+    links.update(dep_build=again, dep_build_number=again.pk)

@@ -1,0 +1,61 @@
+"""How plans stand: said by their builds alone, in one query for any number of plans."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from django.db.models import Count, Exists, OuterRef
+
+from builds.models import Build
+from builds.plan_models import Plan
+
+RUNNING = "running"
+WAITING = "waiting"
+FAILED = "failed"
+CANCELLED = "cancelled"
+SUCCESS = "success"
+GONE = "gone"
+
+
+@dataclass(frozen=True)
+class PlanStatus:
+    """`state` is running, waiting, failed, cancelled, success, or gone when no build is left.
+
+    `counts` has the builds by status; what failed and was tried again is not counted.
+    """
+
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def state(self) -> str:
+        """Where the plan stands as a whole."""
+        if not self.counts:
+            return GONE
+        if self.counts.get(Build.Status.RUNNING):
+            return RUNNING
+        if not self.finished:
+            return WAITING
+        if self.counts.get(Build.Status.FAILED):
+            return FAILED
+        return CANCELLED if self.counts.get(Build.Status.CANCELLED) else SUCCESS
+
+    @property
+    def finished(self) -> bool:
+        """Whether none of its builds can change any more."""
+        return not any(self.counts.get(status) for status in Build.UNFINISHED)
+
+    @property
+    def total(self) -> int:
+        """How many builds it has."""
+        return sum(self.counts.values())
+
+
+def plan_statuses(plans: Sequence[Plan]) -> dict[int, PlanStatus]:
+    """Return how each plan stands, by number."""
+    later = Build.objects.filter(plan=OuterRef("plan"), job=OuterRef("job"), pk__gt=OuterRef("pk"))
+    current = Build.objects.filter(plan__in=plans).exclude(Exists(later)).order_by()
+    found: dict[int, dict[str, int]] = {plan.pk: {} for plan in plans}
+    for number, status, count in current.values_list("plan", "status").annotate(Count("pk")):
+        found[number][status] = count
+    return {number: PlanStatus(counts) for number, counts in found.items()}

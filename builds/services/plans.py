@@ -1,0 +1,326 @@
+"""Plans: found out from the database, written down as a whole, cancelled, resumed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Max
+
+from builds import planning, queue, story
+from builds.models import Build, BuildDependency
+from builds.plan_models import Plan
+from builds.planning import Dependencies, JobFacts, Options, PlannedBuild
+from builds.services import cancels, drafts
+from builds.services.inputs import (
+    latest_successful_builds,
+    lock_inputs,
+    usable_builds,
+    wrong_pins,
+)
+from builds.services.wishes import (
+    Request,
+    refuse_unarmed_jobs,
+    snapshot,
+    snapshot_of_job,
+)
+from builds.status import job_statuses, pinned_builds
+from jobcontrol.exceptions import BuildStateError, InvalidRequest, MissingDependencies
+from jobs import graph, registry, tags
+from jobs.models import Job, JobDependency
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+logger = logging.getLogger(__name__)
+
+Status = Build.Status
+
+
+# --- What would be built --------------------------------------------------------------------------
+
+
+def plan_for(request: Request) -> planning.Plan:
+    """Return what a request would build, use and not be able to build; nothing is recorded.
+
+    A bounded number of queries for any number of jobs. Raises InvalidRequest for what can't be
+    asked at all: a retired job, arguments that don't fit, builds or jobs that don't belong.
+    """
+    job = request.job
+    snapshot(request)
+    wrong = wrong_pins(job, request.dependency_builds, usable_builds(_numbers(request)))
+    facts = _facts(job, request.dependency_builds)
+    plan = planning.make_plan(job.pk, facts, request.options, request.dependency_builds)
+    if wrong:
+        raise InvalidRequest(wrong)
+    return plan
+
+
+def _numbers(request: Request) -> Iterable[int]:
+    return request.dependency_builds.values()
+
+
+def _facts(target: Job, uses: Mapping[str, int]) -> dict[str, JobFacts]:
+    links = _links()
+    wanted = planning.relevant_jobs(links, target.pk)
+    jobs = list(_jobs(wanted).values())
+    statuses = job_statuses(jobs)
+    latest = latest_successful_builds(wanted)
+    pins = {job.pk: _pins(job, links[job.pk], uses) for job in jobs}
+    usable = usable_builds({number for own in pins.values() for number in own.values()})
+    found = {}
+    for job in jobs:
+        retired = f"job {job.pk!r} is no longer in the configuration file." if job.retired else ""
+        found[job.pk] = JobFacts(
+            dependencies=links[job.pk],
+            latest=latest.get(job.pk),
+            stale=statuses[job.pk].stale_reasons,
+            pins=pins[job.pk],
+            protected=job.protected,
+            refusal=retired or wrong_pins(job, pins[job.pk], usable),
+        )
+    return found
+
+
+def _links() -> dict[str, list[str]]:
+    """Return the dependencies of every job, by id, in the order of the file."""
+    found: dict[str, list[str]] = {name: [] for name in Job.objects.values_list("pk", flat=True)}
+    links = JobDependency.objects.order_by("position").values_list("job_id", "depends_on_id")
+    for name, dependency in links:
+        found[name].append(dependency)
+    return found
+
+
+def _pins(job: Job, dependencies: Sequence[str], uses: Mapping[str, int]) -> dict[str, int]:
+    own = pinned_builds(job)
+    return {name: own[name] for name in dependencies if name in own and name not in uses}
+
+
+def _jobs(names: Sequence[str]) -> dict[str, Job]:
+    found: dict[str, Job] = {}
+    for start in range(0, len(names), drafts.CHUNK):
+        found |= Job.objects.in_bulk(names[start : start + drafts.CHUNK])
+    return {name: found[name] for name in names if name in found}
+
+
+# --- Writing it down ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Made:
+    """Builds that were written down together; no `plan` where it is but one."""
+
+    target: Build
+    builds: Sequence[Build]
+    plan: Plan | None
+
+
+def record_plan(request: Request, plan: planning.Plan, *, runner: str = "") -> Made:
+    """Write down the builds of a plan, all or none, and wake workers for those that can run.
+
+    With `runner` they are left to that process. In the caller's transaction. Raises
+    MissingDependencies or InvalidRequest when the target is blocked.
+    """
+    _refuse_if_blocked(request.job, plan)
+    jobs = _jobs([planned.job_id for planned in plan.builds])
+    found = [
+        _draft(jobs[planned.job_id], planned, request.trigger, request) for planned in plan.builds
+    ]
+    return _record(request, found, runner=runner)
+
+
+def _refuse_if_blocked(job: Job, plan: planning.Plan) -> None:
+    if not plan.why_not(job.pk):
+        return
+    lines = [f"{one.job_id!r}: {one.reason}" for one in plan.blocked]
+    raise InvalidRequest(f"job {job.pk!r} can't be built: {'; '.join(lines).rstrip('.')}.")
+
+
+def _draft(job: Job, planned: PlannedBuild, trigger: str, request: Request) -> drafts.Draft:
+    is_target = job.pk == request.job.pk
+    config, config_text = snapshot(request) if is_target else snapshot_of_job(job)
+    return drafts.Draft(
+        job=job,
+        trigger=trigger if is_target else Build.Trigger.DEPENDENCY,
+        config=config,
+        config_text=config_text,
+        inputs=planned.inputs,
+        reason=planned.reason,
+    )
+
+
+def _record(
+    request: Request,
+    found: Sequence[drafts.Draft],
+    *,
+    runner: str = "",
+    resumes: Plan | None = None,
+) -> Made:
+    lock_inputs(
+        (draft.job, {name: used for name, used in draft.inputs.items() if used}) for draft in found
+    )
+    plan = None
+    if len(found) > 1 or resumes is not None:
+        plan = Plan.objects.create(
+            job=request.job,
+            requested_by=request.requested_by,
+            wish=_wish(request),
+            runner=runner,
+            resumes=resumes,
+        )
+    made = drafts.record(
+        found,
+        status=Status.CREATED if runner else Status.QUEUED,
+        requested_by=request.requested_by,
+        plan=plan,
+        armed=request.arm,
+        in_place=bool(runner),
+    )
+    _tell(made, request, plan)
+    ready = sum(build.status == Status.QUEUED for build in made)
+    if ready:
+        transaction.on_commit(partial(queue.wake, times=min(ready, settings.WORKERS)))
+    target = next((build for build in made if build.job_id == request.job.pk), made[-1])
+    return Made(target=target, builds=made, plan=plan)
+
+
+def _tell(made: Sequence[Build], request: Request, plan: Plan | None) -> None:
+    facts: dict[str, Any] = {"trigger": request.trigger, "plan": plan.pk if plan else None}
+
+    def tell() -> None:
+        for build in made:
+            names: dict[str, Any] = {"build": build.pk, "job": build.job_id}
+            story.tell(logger, "requested", **names, **facts, user=request.requested_by)
+
+    transaction.on_commit(tell)
+
+
+# --- Cancelling and asking again ------------------------------------------------------------------
+
+
+def cancel_plan(*, plan: Plan, requested_by: User | None = None) -> list[int]:
+    """Cancel what has not ended of a plan; return the numbers of those builds."""
+    unfinished = plan.builds.filter(status__in=Build.UNFINISHED).order_by("pk")
+    numbers = list(unfinished.values_list("pk", flat=True))
+    return cancels.cancel_builds(builds=numbers, requested_by=requested_by)
+
+
+def resume_plan(
+    *, plan: Plan, trigger: str, requested_by: User | None = None, arm: bool = False
+) -> Made:
+    """Build again what did not succeed in a plan, using what did; return the new plan's builds.
+
+    With the configuration as it is now. Raises BuildStateError for a plan that has not ended, has
+    nothing left to build, or was resumed before; ProtectedJob unless what is protected is armed;
+    InvalidRequest or MissingDependencies when a job of it can't be built any more.
+    """
+    with transaction.atomic():
+        # Of two who resume it at the same moment one comes after the other.
+        Plan.objects.select_for_update(no_key=True).get(pk=plan.pk)
+        again = [one for one in current_builds(plan) if not one.success]
+        _refuse_to_resume(plan, again)
+        jobs = _jobs([one.job_id for one in again])
+        protected = [name for name, job in jobs.items() if job.protected]
+        refuse_unarmed_jobs(protected, arm=arm)
+        request = _request_of(plan, trigger, requested_by, arm=arm)
+        planned = _resumed(again, jobs)
+        found = [_draft(jobs[one.job_id], one, trigger, request) for one in planned]
+        return _record(request, found, resumes=plan)
+
+
+def current_builds(plan: Plan) -> list[Build]:
+    """Return the newest build of each job of a plan, in order: a retry in place of what failed."""
+    newest = plan.builds.order_by().values("job").annotate(newest=Max("pk")).values("newest")
+    builds = Build.objects.filter(pk__in=newest).select_related("job").order_by("pk")
+    return list(builds.defer("exception_message"))
+
+
+def _refuse_to_resume(plan: Plan, again: Sequence[Build]) -> None:
+    unfinished = [f"#{one.pk}" for one in again if not one.finished]
+    if unfinished:
+        names = ", ".join(unfinished[: planning.NAMED])
+        raise BuildStateError(f"plan {plan.pk} has not ended: wait for build {names}, or cancel.")
+    if not again:
+        raise BuildStateError(f"nothing of plan {plan.pk} is left to build: all of it succeeded.")
+    follower = plan.resumed_by.order_by("pk").first()
+    if follower is not None:
+        text = f"plan {plan.pk} was resumed before, as plan {follower.pk}: resume that one."
+        raise BuildStateError(text)
+    retired = [repr(one.job_id) for one in again if one.job.retired]
+    if retired:
+        names = ", ".join(retired)
+        raise InvalidRequest(
+            f"plan {plan.pk} can't be resumed: {names} stands in the configuration file no more."
+        )
+
+
+def _resumed(again: Sequence[Build], jobs: Mapping[str, Job]) -> list[PlannedBuild]:
+    """Return what is built again, in order: what succeeded is used, also where it is older now."""
+    links = _links()
+    used = _used_by([one.pk for one in again])
+    wanted = {one.job_id for one in again}
+    others = {dep for name in wanted for dep in links[name] if dep not in wanted}
+    latest = latest_successful_builds(others)
+    usable = usable_builds(number for inputs in used.values() for number in inputs.values())
+    order = graph.topological_order({name: links[name] for name in jobs})
+    found = []
+    for name in order:
+        inputs: dict[str, int | None] = {}
+        own = {**pinned_builds(jobs[name]), **used.get(name, {})}
+        for dep in links[name]:
+            inputs[dep] = None if dep in wanted else own.get(dep)
+            if dep not in wanted and usable.get(inputs[dep] or 0) != dep:
+                inputs[dep] = latest.get(dep)
+        missing = [dep for dep in links[name] if dep not in wanted and inputs[dep] is None]
+        if missing:
+            raise MissingDependencies(name, missing)
+        found.append(PlannedBuild(name, _why_again(again, name), inputs, jobs[name].protected))
+    return found
+
+
+def _used_by(numbers: Sequence[int]) -> dict[str, dict[str, int]]:
+    """Return the builds that these builds use, by the job of each and of what it uses."""
+    found: dict[str, dict[str, int]] = {}
+    for start in range(0, len(numbers), drafts.CHUNK):
+        links = BuildDependency.objects.filter(build__in=numbers[start : start + drafts.CHUNK])
+        for name, dep, number in links.values_list("build__job_id", "job_id", "dep_build_number"):
+            found.setdefault(name, {})[dep] = number
+    return found
+
+
+def _why_again(again: Sequence[Build], name: str) -> str:
+    (build,) = (one for one in again if one.job_id == name)
+    return f"build #{build.pk} {'was cancelled' if build.status == Status.CANCELLED else 'failed'}"
+
+
+def _request_of(plan: Plan, trigger: str, user: User | None, *, arm: bool) -> Request:
+    wish = plan.wish
+    return Request(
+        job=plan.job,
+        trigger=trigger,
+        requested_by=user,
+        arm=arm,
+        args=None if wish.get("args") is None else tags.decode(wish["args"]),
+        kwargs=None if wish.get("kwargs") is None else tags.decode(wish["kwargs"]),
+        options=Options(dependencies=Dependencies(wish.get("dependencies", "none"))),
+    )
+
+
+def _wish(request: Request) -> dict[str, Any]:
+    """Return what was asked for, as it is kept."""
+    options = request.options
+    redactor = registry.redactor()
+    return {
+        "args": None if request.args is None else tags.encode(request.args, redactor),
+        "kwargs": None if request.kwargs is None else tags.encode(request.kwargs, redactor),
+        "dependency_builds": dict(request.dependency_builds),
+        "dependencies": str(options.dependencies),
+        "rebuild": sorted(options.rebuild),
+        "rebuild_all": options.rebuild_all,
+        "build_now": sorted(options.build_now),
+    }

@@ -1,0 +1,198 @@
+"""What an ended build lets go on: builds of its plan that waited for it start, or end as well.
+
+It is looked at in a transaction of its own, after that which ended the build: of two builds that
+end at the same moment the later one sees both. The supervisor looks again for what was missed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Case, Exists, OuterRef, Value, When
+from django.db.models.functions import Now
+
+from builds import queue, story
+from builds.models import Build, BuildDependency
+from builds.services import observations
+from builds.services.inputs import latest_successful_builds, lock_usable
+
+logger = logging.getLogger(__name__)
+
+CHUNK = 500  # waiting builds that are looked at together
+
+Status = Build.Status
+Kind = Build.FailureKind
+
+
+def settle_after(ended: Sequence[int]) -> None:
+    """Settle, once the caller's transaction is committed, what waits for builds that it ended.
+
+    An error is logged and not raised: what ended has ended, and the supervisor looks again.
+    """
+    if ended:
+        transaction.on_commit(partial(settle_users, ended), robust=True)
+
+
+def settle_users(ended: Sequence[int]) -> None:
+    """Settle the builds that wait for these ones, and those that wait for them in turn."""
+    while ended:
+        users: list[int] = []
+        for start in range(0, len(ended), CHUNK):
+            links = BuildDependency.objects.filter(
+                dep_build__in=ended[start : start + CHUNK], build__status=Status.WAITING
+            )
+            users += links.order_by("build").values_list("build_id", flat=True).distinct()
+        ended = settle(users)
+
+
+def settle_forgotten() -> int:
+    """Settle builds that wait for nothing any more, some thousands at most; return how many.
+
+    For the supervisor: whoever ended what they waited for did not come to it.
+    """
+    unfinished = BuildDependency.objects.filter(
+        build=OuterRef("pk"), dep_build__status__in=Build.UNFINISHED
+    )
+    free = Build.objects.waiting().exclude(Exists(unfinished)).order_by("pk")
+    numbers = list(free.values_list("pk", flat=True)[:CHUNK])
+    settle_users(settle(numbers))
+    return len(numbers)
+
+
+def settle(waiting: Sequence[int]) -> list[int]:
+    """Start or end those of these waiting builds whose inputs say so; return what was ended."""
+    ended: list[int] = []
+    for start in range(0, len(waiting), CHUNK):
+        with transaction.atomic():
+            ended += _settle(waiting[start : start + CHUNK])
+    return ended
+
+
+@dataclass(frozen=True)
+class _Input:
+    """A build that a waiting one uses; no status when it was deleted."""
+
+    job_id: str
+    number: int
+    status: str | None
+
+    @property
+    def name(self) -> str:
+        return f"build #{self.number} of {self.job_id}"
+
+
+def _settle(numbers: Sequence[int]) -> list[int]:
+    # Locked first, in order: the inputs are read when whoever else settles these has committed.
+    waiting = Build.objects.waiting().filter(pk__in=numbers).order_by("pk")
+    locked = list(waiting.select_for_update(no_key=True).values_list("pk", flat=True))
+    inputs = _inputs(locked)
+    failed: dict[int, str] = {}
+    cancelled: dict[int, str] = {}
+    ready: list[int] = []
+    for number in locked:
+        used = inputs.get(number, [])
+        failure = next((one for one in used if one.status in (None, Status.FAILED)), None)
+        cancel = next((one for one in used if one.status == Status.CANCELLED), None)
+        if failure is not None:
+            what = "failed" if failure.status else "was deleted"
+            failed[number] = f"{failure.name} {what}."
+        elif cancel is not None:
+            cancelled[number] = f"{cancel.name} was cancelled."
+        elif all(one.status in Build.SUCCESS for one in used):
+            ready.append(number)
+    failed |= _replace_skipped({number: inputs.get(number, []) for number in ready})
+    _start([number for number in ready if number not in failed])
+    _fail(failed)
+    _cancel(cancelled)
+    return [*failed, *cancelled]
+
+
+def _inputs(numbers: Sequence[int]) -> dict[int, list[_Input]]:
+    links = BuildDependency.objects.filter(build__in=numbers).order_by("pk")
+    found: dict[int, list[_Input]] = {}
+    for user, job_id, number, status in links.values_list(
+        "build_id", "job_id", "dep_build_number", "dep_build__status"
+    ):
+        found.setdefault(user, []).append(_Input(job_id, number, status))
+    return found
+
+
+def _replace_skipped(ready: dict[int, list[_Input]]) -> dict[int, str]:
+    """Use the latest success in place of what was skipped; return for which there is none."""
+    skipped = {
+        one.number: one.job_id
+        for used in ready.values()
+        for one in used
+        if one.status == Status.SKIPPED
+    }
+    if not skipped:
+        return {}
+    latest = latest_successful_builds(skipped.values())
+    locked = lock_usable(set(latest.values()))
+    failed = {}
+    for user, used in ready.items():
+        for one in used:
+            if one.number not in skipped:
+                continue
+            number = latest.get(one.job_id)
+            if number not in locked:
+                failed[user] = f"{one.name} was skipped, and that job has no successful build."
+                break
+            links = BuildDependency.objects.filter(build=user, job=one.job_id)
+            links.update(dep_build=number, dep_build_number=number)
+    return failed
+
+
+def _start(numbers: Sequence[int]) -> None:
+    """Hand builds to the workers, or to the process that runs their plan."""
+    if not numbers:
+        return
+    status = Case(When(in_place=True, then=Value(Status.CREATED)), default=Value(Status.QUEUED))
+    Build.objects.waiting().filter(pk__in=numbers).update(status=status)
+    transaction.on_commit(partial(_tell, "ready", numbers))
+    transaction.on_commit(partial(queue.wake, times=min(len(numbers), settings.WORKERS)))
+
+
+def _fail(why: dict[int, str]) -> None:
+    if not why:
+        return
+    texts = [When(pk=number, then=Value(text)) for number, text in why.items()]
+    Build.objects.waiting().filter(pk__in=list(why)).update(
+        status=Status.FAILED,
+        end_time=Now(),
+        failure_kind=Kind.UPSTREAM_FAILED,
+        exception_type="UpstreamFailed",
+        exception_message=Case(*texts, default=Value("")),
+    )
+    _say(why, logging.ERROR, "Build failed before it began")
+    transaction.on_commit(partial(_tell, "upstream_failed", list(why)))
+
+
+def _cancel(why: dict[int, str]) -> None:
+    if not why:
+        return
+    links = BuildDependency.objects.filter(build=OuterRef("pk"), dep_build__status=Status.CANCELLED)
+    by = links.order_by("pk").values("dep_build__cancel_requested_by")[:1]
+    Build.objects.waiting().filter(pk__in=list(why)).update(
+        status=Status.CANCELLED,
+        end_time=Now(),
+        cancel_requested=Now(),
+        cancel_requested_by=by,
+    )
+    _say(why, logging.WARNING, "Build cancelled before it began")
+    transaction.on_commit(partial(_tell, "cancelled_with", list(why)))
+
+
+def _say(why: dict[int, str], level: int, what: str) -> None:
+    messages = {number: f"{what}: {text}" for number, text in why.items()}
+    observations.say_each(messages=messages, level=level)
+
+
+def _tell(event: str, numbers: Iterable[int]) -> None:
+    for number in numbers:
+        story.tell(logger, event, build=number)
