@@ -34,8 +34,14 @@ def settle_after(ended: Sequence[int]) -> None:
 
     An error is logged and not raised: what ended has ended, and the supervisor looks again.
     """
-    if ended:
-        transaction.on_commit(partial(settle_users, ended), robust=True)
+    if not ended:
+        return
+
+    # No partial: Django asks for the name of what fails here.
+    def settle_what_waited() -> None:
+        settle_users(ended)
+
+    transaction.on_commit(settle_what_waited, robust=True)
 
 
 def settle_users(ended: Sequence[int]) -> None:
