@@ -90,32 +90,40 @@ class Wish:
     uses: dict[str, int]
 
 
+DEPENDENCIES = 3  # of a job, about
+
+
+def rarely(draw: st.DrawFn, times: int = 4) -> bool:
+    """Draw one case of so many."""
+    return draw(st.integers(1, times)) == times
+
+
 @st.composite
 def sites(draw: st.DrawFn, max_jobs: int) -> Site:
     """Draw jobs, a history of their builds, and what became of both since."""
-    count = draw(st.integers(1, max_jobs))
+    count = draw(st.integers(1, max_jobs)) if rarely(draw) else max_jobs
     names = [f"j{n}" for n in range(count)]  # each depends on earlier ones only
     links = {
-        name: draw(st.lists(st.sampled_from(names[:n]), unique=True, max_size=4)) if n else []
+        name: [dep for dep in names[:n] if draw(st.integers(0, count)) < DEPENDENCIES]
         for n, name in enumerate(names)
     }
-    order = draw(st.permutations(names))
-    site = Site({name: links[name] for name in order})
-    for name in draw(st.lists(st.sampled_from(names), max_size=3 * count)):
-        known = [dep for dep in links[name] if draw(st.integers(0, 9))]
+    site = Site({name: links[name] for name in draw(st.permutations(names))})
+    every = [] if rarely(draw) else names  # a history mostly begins with a build of each
+    for name in every + draw(st.lists(st.sampled_from(names), min_size=count // 2, max_size=count)):
+        known = [dep for dep in links[name] if not rarely(draw, 9)]
         latest = {dep: site.latest(dep) for dep in known}
         site.build(name, {dep: number for dep, number in latest.items() if number is not None})
     for name in names:
         for dep in links[name]:
             successes = [n for n, (job, _) in site.builds.items() if job == dep]
-            if successes and not draw(st.integers(0, 5)):
+            if successes and rarely(draw, 6):
                 site.pins.setdefault(name, {})[dep] = draw(st.sampled_from(successes))
-    for name in draw(st.sets(st.sampled_from(names), max_size=2)):
-        if site.latest(name) is not None:
-            site.edited.add(name)
-    for number in draw(st.sets(st.sampled_from([*site.builds, 0]), max_size=2)):
-        site.builds.pop(number, None)
+    changed = draw(st.sets(st.sampled_from(names), max_size=2))
     if draw(st.booleans()):
+        for number in draw(st.sets(st.sampled_from([*site.builds, 0]), max_size=4)):
+            site.builds.pop(number, None)
+    site.edited = {name for name in changed if site.latest(name) is not None}
+    if rarely(draw, 2):
         refused = draw(st.sets(st.sampled_from(names), max_size=2))
         site.refusals = {name: f"{name} is broken" for name in refused}
     site.protected = draw(st.sets(st.sampled_from(names)))
@@ -126,7 +134,7 @@ def sites(draw: st.DrawFn, max_jobs: int) -> Site:
 def wishes(draw: st.DrawFn, max_jobs: int) -> Wish:
     """Draw a site and something that may be asked of it."""
     site = draw(sites(max_jobs))
-    target = draw(st.sampled_from(list(site.links)))
+    target = draw(st.sampled_from(sorted(site.links, key=lambda name: -len(site.links[name]))))
     uses, build_now = {}, set()
     for dep in site.links[target]:
         choice = draw(st.sampled_from(["default", "default", "now", "number"]))
@@ -138,7 +146,7 @@ def wishes(draw: st.DrawFn, max_jobs: int) -> Wish:
     plain = Wish(site, target, Options(build_now=frozenset(build_now)), uses)
     rebuild = draw(st.sets(st.sampled_from([target, *users_of_new(plain)])))
     options = Options(
-        dependencies=draw(st.sampled_from(Dependencies)),
+        dependencies=draw(st.sampled_from([*Dependencies, *[Dependencies.OUTDATED] * 3])),
         rebuild=frozenset(rebuild - {target}),
         rebuild_all=draw(st.booleans()),
         build_now=frozenset(build_now),

@@ -87,6 +87,11 @@ def test_outdated_dependencies_are_built_with_their_reasons_and_what_uses_them()
     assert plan.reused == ()
 
 
+def test_the_reason_names_only_what_is_built_before():
+    plan = make_plan("mail", site(crawl=job(latest=1, stale=["x"])), Options(OUTDATED))
+    assert ("report", "uses clean") in builds(plan)
+
+
 def test_outdated_includes_what_is_missing_however_far_away():
     plan = make_plan("report", site(crawl=job()), Options(OUTDATED))
     assert builds(plan) == [
@@ -158,6 +163,11 @@ def test_a_build_that_the_file_pins_is_used_and_nothing_is_built_for_it():
         assert ReusedBuild("clean", 1, "pinned in the file") in plan.reused
 
 
+def test_what_the_file_pins_makes_no_dependency_outdated():
+    facts = site(clean=job("crawl", latest=2, pins={"crawl": 1}), crawl=job(latest=9, stale=["x"]))
+    assert builds(make_plan("report", facts, Options(OUTDATED))) == [("report", "asked for")]
+
+
 def test_what_pins_an_older_build_is_not_rebuilt():
     facts = site(report=job("clean", "prices", latest=4, pins={"clean": 1}))
     plan = make_plan("crawl", facts, Options(rebuild_all=True))
@@ -221,6 +231,16 @@ def test_nothing_is_built_when_the_target_lacks_a_dependency():
     )
     assert plan.why_not("report") == "no successful build of clean, prices"
     assert plan.why_not("clean") == ""
+
+
+def test_what_could_be_built_is_not_when_the_target_is_blocked():
+    options = Options(MISSING, build_now=frozenset({"prices"}), rebuild_all=True)
+    plan = make_plan("report", site(report=job("clean", "prices", refusal="x")), options)
+    assert (plan.builds, plan.reused) == ((), ())
+    assert plan.blocked == (
+        BlockedJob("report", "x"),
+        BlockedJob("mail", "report can't be built"),
+    )
 
 
 def test_what_can_not_be_built_blocks_all_that_needs_it():

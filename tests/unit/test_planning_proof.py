@@ -104,7 +104,7 @@ def expected(wish: Wish) -> tuple[set[str], set[str]]:
     return smallest(wish, asked & can_be), every - can_be
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=300)
 @given(wishes(SMALL))
 def test_a_plan_is_the_smallest_that_the_rules_allow(wish):
     plan = planned(wish)
@@ -200,7 +200,7 @@ def reason_is_true(wish: Wish, plan: Plan, job: str, reason: str) -> bool:
     return bool(stale) and reason == "; ".join(stale[:3]) + more
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=150)
 @given(wishes(LARGE))
 def test_the_reasons_of_builds_are_true(wish):
     plan = planned(wish)
@@ -210,7 +210,7 @@ def test_the_reasons_of_builds_are_true(wish):
     assert plan.protected == [one.job_id for one in plan.builds if one.protected]
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=150)
 @given(wishes(LARGE))
 def test_the_reasons_of_blocked_jobs_are_true(wish):
     plan = planned(wish)
@@ -236,7 +236,7 @@ def test_the_reasons_of_blocked_jobs_are_true(wish):
     assert all(plan.why_not(job) == "" for job in built)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=150)
 @given(wishes(LARGE))
 def test_what_is_reused_is_what_the_builds_use_and_its_reasons_are_true(wish):
     plan = planned(wish)
