@@ -278,6 +278,18 @@ def test_a_blocked_reverse_dependency_leaves_the_others():
     )
 
 
+def test_what_pins_a_build_of_a_blocked_job_is_built():
+    facts = {
+        "base": job(latest=1),
+        "side": job(refusal="it is retired"),
+        "user": job("base", "side", latest=2),
+        "pinning": job("base", "side", latest=3, pins={"side": 7}),
+    }
+    plan = make_plan("base", facts, Options(MISSING, rebuild_all=True))
+    assert [one.job_id for one in plan.builds] == ["base", "pinning"]
+    assert [one.job_id for one in plan.blocked] == ["side", "user"]
+
+
 def test_a_refusal_of_a_job_that_is_not_built_is_no_matter():
     plan = make_plan("report", site(crawl=job(latest=1, refusal="x")), Options(OUTDATED))
     assert builds(plan) == [("report", "asked for")]
