@@ -30,8 +30,9 @@ class Dependencies(enum.StrEnum):
 class Options:
     """What is to be built beside the target.
 
-    `rebuild` are jobs that depend on the target, directly or not; those between come with them.
-    `build_now` are direct dependencies that are built whatever `dependencies` says.
+    `dependencies` holds for the target and for all else that is built. `rebuild` are jobs that
+    depend on the target, directly or not; those between come with them. `build_now` are direct
+    dependencies that are built whatever `dependencies` says, also where the file pins one.
     """
 
     dependencies: Dependencies = Dependencies.NONE
@@ -116,13 +117,7 @@ Facts = Mapping[str, JobFacts]
 
 def relevant_jobs(links: graph.Graph, target: str) -> list[str]:
     """Return all jobs that any plan for `target` can speak of, in the order of the graph."""
-    wanted = {target, *graph.descendants(links, target)}
-    pending = deque(wanted)
-    while pending:
-        for name in links[pending.popleft()]:
-            if name in links and name not in wanted:
-                wanted.add(name)
-                pending.append(name)
+    wanted = set(graph.reachable(links, [target, *graph.descendants(links, target)]))
     return [name for name in links if name in wanted]
 
 
@@ -131,8 +126,9 @@ def make_plan(
 ) -> Plan:
     """Return the plan for `target`, given `facts` of all `relevant_jobs`.
 
-    `uses` names the build to use for a direct dependency, for all builds of the plan. Raises
-    InvalidRequest, with all that is wrong, for names that don't fit the graph.
+    `uses` names the build to use for a direct dependency, for all builds of the plan; those beside
+    the target keep what the file pins for them. Raises InvalidRequest, with all that is wrong, for
+    names that don't fit the graph.
     """
     work = _Planner(target, facts, options, uses or {})
     work.refuse_strangers()
@@ -161,9 +157,13 @@ class _Planner:
 
     def pin(self, name: str, dependency: str) -> int | None:
         """Return the build that `name` uses of a dependency whatever happens, if any."""
+        pinned = self.facts[name].pins.get(dependency)
+        if name != self.target and pinned is not None:
+            # With another build it would be outdated at once.
+            return pinned
         if dependency in self.uses:
             return self.uses[dependency]
-        return self.facts[name].pins.get(dependency)
+        return None if dependency in self.options.build_now else pinned
 
     def refuse_strangers(self) -> None:
         """Raise InvalidRequest for names that are no dependency, or don't use the target."""
@@ -189,7 +189,7 @@ class _Planner:
 
     def followers(self) -> list[str]:
         """Return the jobs that would use a new build of the target, directly or not."""
-        return graph.descendants(self.links, self.target)
+        return graph.reachable(self.users, [self.target])[1:]
 
     # --- Which jobs
 
@@ -279,7 +279,7 @@ class _Planner:
     def _reason(self, name: str, chosen: Collection[str]) -> str:
         job = self.facts[name]
         if job.latest is None:
-            return "no successful build yet"
+            return "no successful build"
         if self.options.dependencies == Dependencies.ALL:
             return f"used by {_names([user for user in self.users[name] if user in chosen])}"
         if job.stale:
@@ -306,10 +306,10 @@ class _Planner:
         missing = [
             dep for dep in self.links[name] if dep not in chosen and self.facts[dep].latest is None
         ]
-        if missing:
-            return f"no successful build of {_names(missing)}"
         in_the_way = [dep for dep in self.links[name] if dep in blocked]
-        return f"{_names(in_the_way)} can't be built" if in_the_way else ""
+        why = [f"no successful build of {_names(missing)}"] if missing else []
+        why += [f"{_names(in_the_way)} can't be built"] if in_the_way else []
+        return "; ".join(why)
 
     def _blocked_in_order(self, blocked: Mapping[str, str]) -> tuple[BlockedJob, ...]:
         return tuple(BlockedJob(name, blocked[name]) for name in self.order if name in blocked)
@@ -339,15 +339,15 @@ class _Planner:
                 if number is not None:
                     found.setdefault((dep, number), self._why_reused(build.job_id, dep))
         places = {name: place for place, name in enumerate(self.order)}
-        ordered = sorted(found, key=lambda one: (places.get(one[0], -1), one[1]))
+        ordered = sorted(found, key=lambda one: (places[one[0]], one[1]))
         return tuple(ReusedBuild(name, number, found[name, number]) for name, number in ordered)
 
     def _why_reused(self, name: str, dependency: str) -> str:
+        if name != self.target and dependency in self.facts[name].pins:
+            return "pinned in the file"
         if dependency in self.uses:
             return "chosen"
-        if dependency in self.facts[name].pins:
-            return "pinned in the file"
-        return "latest success"
+        return "pinned in the file" if dependency in self.facts[name].pins else "latest success"
 
 
 def _names(names: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ ended are said beside that, never instead.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -16,6 +16,7 @@ from django.db.models import Exists, F, OuterRef, Subquery, Window
 from django.db.models.functions import RowNumber
 
 from builds.models import Build, BuildDependency, BuildPayload, BuildQuerySet
+from jobs import graph
 from jobs.models import Job, JobDependency
 from jobs.tags import decode
 
@@ -34,6 +35,7 @@ _BESIDE_THE_RUN = frozenset(
         *("id", "title", "notes", "tags", "protect", "protected", "dependencies", "pinned_builds"),
         *("cleanup", "cleanup_function", "repr_function"),
         *("priority", "timeout", "retries", "retention", "concurrency", "queue", "schedule"),
+        "rebuild",
     }
 )
 
@@ -52,7 +54,8 @@ class Outcome:
 class JobStatus:
     """Where one job stands.
 
-    `status` is not_built, outdated, success or failed. `stale_reasons` says why it is outdated.
+    `status` is not_built, outdated, success or failed. `stale_reasons` says why it is outdated:
+    first `own_stale_reasons`, then the dependencies that are outdated themselves.
     `last_outcome` is the newest finished build, whichever way it ended. `unfinished` are its
     newest builds that wait or run (`UNFINISHED_SHOWN` at most). `missing` names the dependencies
     without a successful build: with one of these the job can't be built.
@@ -60,6 +63,7 @@ class JobStatus:
 
     status: str = NOT_BUILT
     stale_reasons: tuple[str, ...] = ()
+    own_stale_reasons: tuple[str, ...] = ()
     running: bool = False
     latest_successful_build_id: int | None = None
     last_outcome: Outcome | None = None
@@ -70,10 +74,19 @@ class JobStatus:
 
 def job_statuses(jobs: Iterable[Job]) -> dict[str, JobStatus]:
     """Return where each of `jobs` stands, by job id."""
-    found: dict[str, JobStatus] = {}
-    for chunk in _chunks(list(jobs)):
-        found.update(_statuses(chunk))
-    return found
+    asked = list(jobs)
+    if not asked:
+        return {}
+    links = _links()
+    known = _with_ancestors(asked, links)
+    facts = _Facts(links)
+    for chunk in _chunks(known):
+        _add_history(chunk, facts)
+    own = {job.pk: _own_reasons(job, facts) for job in known}
+    outdated = _outdated(known, own, facts)
+    for chunk in _chunks(asked):
+        _add_what_is_shown([job.pk for job in chunk], facts)
+    return {job.pk: _status(job, own[job.pk], outdated, facts) for job in asked}
 
 
 def job_status(job: Job) -> JobStatus:
@@ -91,42 +104,60 @@ def _chunks(jobs: Sequence[Job]) -> Iterator[Sequence[Job]]:
         yield jobs[start : start + _CHUNK]
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Facts:
-    """What the queries gave, keyed by job id."""
+    """What the queries gave, keyed by job id; `links` has all jobs, the rest those looked up."""
 
-    dependencies: Mapping[str, Sequence[str]]
-    latest: Mapping[str, int]
-    failed: frozenset[str]
-    outcomes: Mapping[str, Outcome]
-    running: frozenset[str]
-    unfinished: Mapping[str, Sequence[Build]]
-    inputs: Mapping[int, Mapping[str, int]]
-    changed: frozenset[str] = field(default_factory=frozenset)
+    links: graph.Graph
+    latest: dict[str, int] = field(default_factory=dict)
+    failed: set[str] = field(default_factory=set)
+    running: set[str] = field(default_factory=set)
+    finished: dict[str, int] = field(default_factory=dict)
+    changed: set[str] = field(default_factory=set)
+    inputs: dict[int, dict[str, int]] = field(default_factory=dict)
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    unfinished: dict[str, list[Build]] = field(default_factory=dict)
+
+    def dependencies(self, job: Job) -> Sequence[str]:
+        """Return what the job depends on, in the order of the file."""
+        return self.links.get(job.pk, ())
 
 
-def _statuses(jobs: Sequence[Job]) -> dict[str, JobStatus]:
-    ids = [job.pk for job in jobs]
-    dependencies = _dependencies(ids)
-    rows = _rows({*ids, *(name for names in dependencies.values() for name in names)})
+def _with_ancestors(jobs: Sequence[Job], links: graph.Graph) -> list[Job]:
+    """Return `jobs` and all that they depend on, directly or not: whether those are outdated."""
+    known = {job.pk: job for job in jobs}
+    others = [name for name in graph.reachable(links, known) if name not in known]
+    found = list(jobs)
+    for start in range(0, len(others), _CHUNK):
+        chunk = Job.objects.filter(pk__in=others[start : start + _CHUNK]).order_by()
+        found += chunk.only("pk", "config")
+    return found
+
+
+def _add_history(jobs: Sequence[Job], facts: _Facts) -> None:
+    """Look up what decides whether jobs are outdated, for at most `_CHUNK` of them."""
+    rows = _rows([job.pk for job in jobs])
     latest = {job_id: row["latest"] for job_id, row in rows.items() if row["latest"]}
-    own_latest = [latest[job_id] for job_id in ids if job_id in latest]
-    facts = _Facts(
-        dependencies=dependencies,
-        latest=latest,
-        failed=frozenset(job_id for job_id, row in rows.items() if row["failed"]),
-        outcomes=_outcomes([rows[job_id]["finished"] for job_id in ids if job_id in rows]),
-        running=frozenset(job_id for job_id, row in rows.items() if row["running"]),
-        unfinished=_unfinished(ids),
-        inputs=_inputs(own_latest),
-        changed=_changed(jobs, latest),
+    facts.latest.update(latest)
+    facts.failed.update(job_id for job_id, row in rows.items() if row["failed"])
+    facts.running.update(job_id for job_id, row in rows.items() if row["running"])
+    facts.finished.update((name, row["finished"]) for name, row in rows.items() if row["finished"])
+    facts.inputs.update(_inputs(list(latest.values())))
+    facts.changed.update(_changed(jobs, latest))
+
+
+def _add_what_is_shown(ids: Sequence[str], facts: _Facts) -> None:
+    """Look up what is said of jobs beside their status, for at most `_CHUNK` of them."""
+    facts.outcomes.update(
+        _outcomes([facts.finished[name] for name in ids if name in facts.finished])
     )
-    return {job.pk: _status(job, facts) for job in jobs}
+    facts.unfinished.update(_unfinished(ids))
 
 
-def _status(job: Job, facts: _Facts) -> JobStatus:
-    reasons = _stale_reasons(job, facts)
-    if reasons:
+def _status(job: Job, own: Sequence[str], outdated: Collection[str], facts: _Facts) -> JobStatus:
+    reasons = [*own]
+    if job.pk in outdated:
+        reasons += [f"{name} is itself outdated" for name in _carrying(job, facts, outdated)]
         status = OUTDATED
     elif job.pk in facts.latest:
         status = SUCCESS
@@ -135,36 +166,58 @@ def _status(job: Job, facts: _Facts) -> JobStatus:
     return JobStatus(
         status=status,
         stale_reasons=tuple(reasons),
+        own_stale_reasons=tuple(own),
         running=job.pk in facts.running,
         latest_successful_build_id=facts.latest.get(job.pk),
         last_outcome=facts.outcomes.get(job.pk),
         unfinished=tuple(facts.unfinished.get(job.pk, ())),
-        dependencies=tuple(facts.dependencies.get(job.pk, ())),
+        dependencies=tuple(facts.dependencies(job)),
         missing=tuple(_missing(job, facts)),
     )
 
 
 def _missing(job: Job, facts: _Facts) -> list[str]:
     pins = pinned_builds(job)
-    needs = facts.dependencies.get(job.pk, ())
+    needs = facts.dependencies(job)
     return [name for name in needs if name not in facts.latest and name not in pins]
 
 
-def _stale_reasons(job: Job, facts: _Facts) -> list[str]:
+def _can_be_stale(job: Job, facts: _Facts) -> bool:
+    """Whether it can be said that the job is up to date or not."""
+    return job.pk in facts.latest and not _missing(job, facts)
+
+
+def _own_reasons(job: Job, facts: _Facts) -> list[str]:
     """Say why the latest success is not up to date; nothing where that can't be said."""
-    own = facts.latest.get(job.pk)
-    if own is None or _missing(job, facts):
+    if not _can_be_stale(job, facts):
         return []
+    own = facts.latest[job.pk]
     used = facts.inputs.get(own, {})
     pins = pinned_builds(job)
     reasons = []
-    for name in facts.dependencies.get(job.pk, ()):
+    for name in facts.dependencies(job):
         reason = _input_reason(name, used.get(name), pins.get(name), facts.latest.get(name, 0))
         if reason:
             reasons.append(reason)
     if job.pk in facts.changed:
-        reasons.append("configuration changed")
+        reasons.append(f"configuration changed since build #{own}")
     return reasons
+
+
+def _outdated(jobs: Sequence[Job], own: Mapping[str, Sequence[str]], facts: _Facts) -> set[str]:
+    """Return those of `jobs` that are outdated by themselves or by what they depend on."""
+    users: dict[str, list[str]] = {job.pk: [] for job in jobs}
+    for job in jobs:
+        if _can_be_stale(job, facts):
+            for name in _carrying(job, facts, facts.latest):
+                users[name].append(job.pk)
+    return set(graph.reachable(users, [name for name, reasons in own.items() if reasons]))
+
+
+def _carrying(job: Job, facts: _Facts, outdated: Collection[str]) -> list[str]:
+    """Return those of `outdated` that the job would use again: a pinned build stays the same."""
+    pins = pinned_builds(job)
+    return [name for name in facts.dependencies(job) if name in outdated and name not in pins]
 
 
 def _input_reason(name: str, used: int | None, pinned: int | None, latest: int) -> str:
@@ -182,15 +235,17 @@ def pinned_builds(job: Job) -> dict[str, int]:
     return {str(name): number for name, number in pins.items()} if isinstance(pins, dict) else {}
 
 
-def _dependencies(ids: Sequence[str]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = defaultdict(list)
-    links = JobDependency.objects.filter(job__in=ids).order_by("job_id", "position")
+def _links() -> dict[str, list[str]]:
+    """Return what each job depends on, for all jobs: one query, however deep the graph is."""
+    found: dict[str, list[str]] = {}
+    links = JobDependency.objects.order_by("job_id", "position")
     for job_id, name in links.values_list("job_id", "depends_on_id"):
-        found[job_id].append(name)
-    return dict(found)
+        found.setdefault(job_id, []).append(name)
+        found.setdefault(name, [])
+    return found
 
 
-def _rows(ids: set[str]) -> dict[str, Any]:
+def _rows(ids: Sequence[str]) -> dict[str, Any]:
     """Look up each job's newest builds, each by one step into an index."""
     builds: BuildQuerySet = Build.objects.filter(job=OuterRef("pk")).order_by()
     jobs = Job.objects.filter(pk__in=ids).order_by()
@@ -203,8 +258,8 @@ def _rows(ids: set[str]) -> dict[str, Any]:
     return {row["pk"]: row for row in rows}
 
 
-def _outcomes(numbers: Iterable[int | None]) -> dict[str, Outcome]:
-    builds = Build.objects.filter(pk__in=[number for number in numbers if number]).order_by()
+def _outcomes(numbers: Iterable[int]) -> dict[str, Outcome]:
+    builds = Build.objects.filter(pk__in=list(numbers)).order_by()
     return {
         build.job_id: Outcome(build.pk, build.status, build.end_time, reason(build))
         for build in builds.only(
@@ -239,15 +294,15 @@ def _inputs(numbers: Sequence[int]) -> dict[int, dict[str, int]]:
     return dict(found)
 
 
-def _changed(jobs: Sequence[Job], latest: Mapping[str, int]) -> frozenset[str]:
+def _changed(jobs: Sequence[Job], latest: Mapping[str, int]) -> set[str]:
     """Return the jobs whose block says something else than it did for their latest success."""
     numbers = {latest[job.pk]: job for job in jobs if job.pk in latest}
     configs = BuildPayload.objects.filter(build__in=list(numbers)).values_list("pk", "config")
-    return frozenset(
+    return {
         numbers[number].pk
         for number, config in configs
         if _of_the_run(config) != _of_the_run(numbers[number].config)
-    )
+    }
 
 
 def _of_the_run(config: Any) -> dict[str, Any]:

@@ -127,9 +127,10 @@ class JobInfo:
         return Build.objects.filter(job=self.model).running().exists()
 
     def is_outdated(self) -> bool | None:
-        """Whether a dependency has a newer success than the one that was used.
+        """Whether a newer success of a dependency, or a changed configuration, calls for a build.
 
-        None where the job, or one of its dependencies, has no success yet.
+        So does a dependency that is itself outdated. None where the job, or one of its
+        dependencies, has no success yet.
         """
         status = job_status(self.model)
         if status.latest_successful_build_id is None or status.missing:

@@ -86,12 +86,24 @@ def topological_order(graph: Graph) -> list[str]:
 
 def ancestors(graph: Graph, name: str) -> list[str]:
     """Return everything that `name` depends on, direct or not, nearest first, without itself."""
-    return _reachable(graph, name)
+    return reachable(graph, [name])[1:]
 
 
 def descendants(graph: Graph, name: str) -> list[str]:
     """Return everything that depends on `name`, direct or not, nearest first, without itself."""
-    return _reachable(reverse(graph), name)
+    return reachable(reverse(graph), [name])[1:]
+
+
+def reachable(graph: Graph, starts: Iterable[str]) -> list[str]:
+    """Return `starts` and all that is reached from them along the edges, nearest first."""
+    seen = dict.fromkeys(starts)
+    queue = deque(seen)
+    while queue:
+        for follower in graph.get(queue.popleft(), ()):
+            if follower in graph and follower not in seen:
+                seen[follower] = None
+                queue.append(follower)
+    return list(seen)
 
 
 def reverse(graph: Graph) -> dict[str, list[str]]:
@@ -102,17 +114,6 @@ def reverse(graph: Graph) -> dict[str, list[str]]:
             if dep in users:
                 users[dep].append(name)
     return users
-
-
-def _reachable(graph: Graph, start: str) -> list[str]:
-    seen = {start: None}
-    queue = deque([start])
-    while queue:
-        for follower in graph.get(queue.popleft(), ()):
-            if follower in graph and follower not in seen:
-                seen[follower] = None
-                queue.append(follower)
-    return list(seen)[1:]
 
 
 def _shortest_path(graph: Graph, start: str, end: str, within: Iterable[str]) -> list[str]:

@@ -163,11 +163,11 @@ def test_a_build_pinned_in_the_file_is_not_stale_and_another_pin_is():
 def test_a_changed_configuration_makes_it_outdated_but_other_words_do_not():
     """original #6: the configuration is copied when the build is made"""
     build("a")
-    build("b")
+    built = build("b")
     use_config(CHAIN.replace("id: b,", "id: b, title: T, tags: [x], notes: n, protect: true,"))
     assert status("b").status == "success"
     use_config(CHAIN.replace("args: [!retval a]", "args: [!retval a, 5]"))
-    assert status("b").stale_reasons == ("configuration changed",)
+    assert status("b").stale_reasons == (f"configuration changed since build #{built.pk}",)
 
 
 def test_a_new_dependency_makes_it_outdated():
@@ -187,6 +187,68 @@ def test_a_new_dependency_that_was_never_built_makes_nothing_outdated():
     assert status("b").missing == ("a",)
 
 
+LINE = """
+jobs:
+  - {id: a, function: "tests.support.odd_jobs:value"}
+  - {id: b, function: "tests.support.odd_jobs:value", args: [!retval a]}
+  - {id: c, function: "tests.support.odd_jobs:value", args: [!retval b]}
+  - {id: d, function: "tests.support.odd_jobs:value", args: [!retval c]}
+"""
+
+
+def test_what_depends_on_an_outdated_job_is_outdated_itself_however_far():
+    use_config(LINE)
+    for name in "abcd":
+        build(name)
+    newer = build("a")
+    found = job_statuses(Job.objects.active())
+    own = {name: one.own_stale_reasons for name, one in found.items()}
+    assert own == {"a": (), "b": (f"newer build #{newer.pk} of a",), "c": (), "d": ()}
+    assert found["a"].status == "success"
+    assert found["b"].stale_reasons == own["b"]
+    assert found["c"].stale_reasons == ("b is itself outdated",)
+    assert found["d"].stale_reasons == ("c is itself outdated",)
+    assert found["d"].status == "outdated"
+    # Asked for alone it says the same.
+    assert status("d") == found["d"]
+    for name in "bcd":
+        build(name)
+    assert {one.status for one in job_statuses(Job.objects.active()).values()} == {"success"}
+
+
+def test_own_reasons_stand_before_those_of_dependencies():
+    use_config(LINE)
+    for name in "abc":
+        build(name)
+    newer = build("b")
+    build("a")
+    assert status("c").stale_reasons == (f"newer build #{newer.pk} of b", "b is itself outdated")
+    assert status("c").own_stale_reasons == (f"newer build #{newer.pk} of b",)
+
+
+def test_an_input_that_the_file_pins_does_not_make_outdated():
+    use_config(LINE)
+    for name in "abcd":
+        build(name)
+    used = Build.objects.get(job_id="b")
+    build("a")
+    pinned = LINE.replace("args: [!retval b]", "args: [!retval b], pinned_builds: {b: %d}")
+    use_config(pinned % used.pk)
+    assert [status(name).status for name in "bcd"] == ["outdated", "success", "success"]
+
+
+def test_nothing_is_passed_on_where_nothing_can_be_said():
+    """original #4: a job that lacks a dependency's success is not outdated, so carries nothing"""
+    use_config(LINE)
+    for name in "abcd":
+        build(name)
+    build("a")
+    for one in Build.objects.filter(job_id="c"):
+        delete_build(build=one)
+    assert (status("c").status, status("c").stale_reasons) == ("not_built", ())
+    assert (status("d").status, status("d").missing) == ("success", ("c",))
+
+
 def test_queries_do_not_grow_with_jobs_and_builds(django_assert_num_queries):
     """original #30: 698 queries for 50 jobs"""
     jobs = [
@@ -202,7 +264,11 @@ def test_queries_do_not_grow_with_jobs_and_builds(django_assert_num_queries):
         found = job_statuses(every)
     assert len(found) == 60
     assert found["j59"].dependencies == ("j58",)
-    assert found["j59"].stale_reasons == ("j58 is a dependency now",)
+    assert found["j59"].stale_reasons == ("j58 is a dependency now", "j58 is itself outdated")
+    last = Job.objects.get(pk="j59")
+    with django_assert_num_queries(7):
+        alone = job_status(last)
+    assert alone == found["j59"]
 
 
 def test_a_job_with_very_many_unfinished_builds_shows_the_newest():
