@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import signal
 import threading
+import time
+from concurrent import futures
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -32,6 +36,7 @@ from jobs.models import Job
 from jobs.redaction import Redactor
 from tests.support import endless_jobs
 from tests.support.jobs import build, messages, use_config
+from tests.support.site import wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
 
@@ -307,6 +312,96 @@ def test_the_first_cause_counts():
 
 def test_no_plain_handler_of_errors_catches_an_interruption():
     assert not issubclass(BuildInterrupted, Exception)
+
+
+def test_a_signal_that_met_other_code_is_sent_again_soon(monkeypatch):
+    """Not only when records are written: most of them may meet code that must not be stopped."""
+    monkeypatch.setattr(recorder, "FLUSH_SECONDS", 600.0)
+    sent = []
+    monkeypatch.setattr(interrupts, "send_again", sent.append)
+    scribe, session = recorder.Recorder(), BuildSession(1, None, Redactor({}))
+    scribe.open(session)
+    try:
+        wait_until(lambda: sent)
+        session.interruption = Interruption(Cause.CANCEL, "it was cancelled.")
+        scribe.call(lambda: None)  # wakes it
+        wait_until(lambda: len(sent) > 10, seconds=30)
+    finally:
+        scribe.close(session)
+        scribe.stop()
+
+
+def logs_to_its_own(state) -> None:
+    logger = logging.Logger("private")
+    logger.addHandler(state.handler)
+    while True:
+        logger.warning("a line")
+
+
+def polls_an_event(state) -> None:
+    while True:
+        state.event.wait(0.0001)
+
+
+def polls_futures(state) -> None:
+    while True:
+        futures.wait(state.futures, timeout=0.0001)
+
+
+@pytest.mark.parametrize("job", [logs_to_its_own, polls_an_event, polls_futures])
+def test_no_lock_of_the_library_stays_taken(job):
+    """Whatever it was doing when the signal came, as often as it takes to be met."""
+    interrupts.install()
+    with open(os.devnull, "w") as stream:
+        for _ in range(ROUNDS * 10):
+            state = SimpleNamespace(
+                handler=logging.StreamHandler(stream),
+                event=threading.Event(),
+                futures=[futures.Future() for _ in range(20)],
+            )
+            assert interrupted(job, state)
+            locks = [state.handler.lock, state.event._cond]
+            locks += [one._condition for one in state.futures]
+            assert are_free(locks)
+
+
+def interrupted(job, state) -> bool:
+    """Call the job and interrupt it from another thread, as the recorder does."""
+    session = BuildSession(1, None, Redactor({}))
+
+    def send():
+        time.sleep(random.uniform(0, 0.003))
+        interrupts.interrupt(session, Cause.CANCEL, "it was cancelled.")
+        while interrupts.is_due(session):
+            time.sleep(0.0005)
+            interrupts.send_again(session)
+
+    sender = threading.Thread(target=send)
+    sessions.enter(session)
+    try:
+        sender.start()
+        with pytest.raises(BuildInterrupted):
+            calling.text(job, state)
+    finally:
+        sessions.leave(session)
+        sender.join()
+    return True
+
+
+def are_free(locks) -> bool:
+    """Whether another thread gets all of them."""
+    got = []
+
+    def take():
+        for lock in locks:
+            if lock.acquire(blocking=False):
+                lock.release()
+                got.append(lock)
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    thread.join()
+    return got == locks
 
 
 def test_cancels_of_a_job_that_logs_without_end(monkeypatch):
