@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import dis
 import logging
 import os
-import random
 import signal
+import sys
 import threading
-import time
 from concurrent import futures
 from datetime import timedelta
 from pathlib import Path
@@ -331,61 +331,69 @@ def test_a_signal_that_met_other_code_is_sent_again_soon(monkeypatch):
         scribe.stop()
 
 
-def logs_to_its_own(state) -> None:
-    logger = logging.Logger("private")
-    logger.addHandler(state.handler)
-    while True:
-        logger.warning("a line")
+def log_to_its_own(state) -> None:
+    state.logger.warning("a line")
 
 
-def polls_an_event(state) -> None:
-    while True:
-        state.event.wait(0.0001)
+def poll_event(state) -> None:
+    state.event.wait(0.00001)
 
 
-def polls_futures(state) -> None:
-    while True:
-        futures.wait(state.futures, timeout=0.0001)
+def poll_futures(state) -> None:
+    futures.wait(state.futures, timeout=0.00001)
 
 
-@pytest.mark.parametrize("job", [logs_to_its_own, polls_an_event, polls_futures])
+@pytest.mark.parametrize("job", [log_to_its_own, poll_event, poll_futures])
 def test_no_lock_of_the_library_stays_taken(job):
-    """Whatever it was doing when the signal came, as often as it takes to be met."""
-    interrupts.install()
+    """Interrupted at each of its instructions in turn, as far as we would do that."""
+    point = 0
     with open(os.devnull, "w") as stream:
-        for _ in range(ROUNDS * 10):
+        while True:
             state = SimpleNamespace(
+                logger=logging.Logger("private"),
                 handler=logging.StreamHandler(stream),
                 event=threading.Event(),
-                futures=[futures.Future() for _ in range(20)],
+                futures=[futures.Future() for _ in range(2)],
             )
-            assert interrupted(job, state)
+            state.logger.addHandler(state.handler)
+            if not is_interrupted_at(point, job, state):
+                break
             locks = [state.handler.lock, state.event._cond]
-            locks += [one._condition for one in state.futures]
-            assert are_free(locks)
+            assert are_free(locks + [one._condition for one in state.futures]), point
+            point += 1
+    assert point > 10
 
 
-def interrupted(job, state) -> bool:
-    """Call the job and interrupt it from another thread, as the recorder does."""
-    session = BuildSession(1, None, Redactor({}))
+def is_interrupted_at(point: int, job, state) -> bool:
+    """Raise at that one of the job's instructions where we may; False when there are fewer.
 
-    def send():
-        time.sleep(random.uniform(0, 0.003))
-        interrupts.interrupt(session, Cause.CANCEL, "it was cancelled.")
-        while interrupts.is_due(session):
-            time.sleep(0.0005)
-            interrupts.send_again(session)
+    Python looks for signals only after a call, at a function's start and at the end of a loop.
+    """
+    left, last = point, {}
 
-    sender = threading.Thread(target=send)
-    sessions.enter(session)
+    def trace(frame, event, _argument):
+        nonlocal left
+        frame.f_trace_opcodes = True
+        if event != "opcode":
+            return trace
+        name = dis.opname[frame.f_code.co_code[frame.f_lasti]]
+        before, last[frame] = last.get(frame, ""), name
+        looks = before.startswith(("CALL", "RESUME", "JUMP_BACKWARD"))
+        if looks and not interrupts._takes_a_lock(frame):
+            left -= 1
+            if left < 0:
+                raise BuildInterrupted("now")
+        return trace
+
+    tracer = sys.gettrace()
+    sys.settrace(trace)
     try:
-        sender.start()
-        with pytest.raises(BuildInterrupted):
-            calling.text(job, state)
+        job(state)
+    except (BuildInterrupted, RuntimeError):
+        return True  # or the error of a lock that was to be released, and was free
     finally:
-        sessions.leave(session)
-        sender.join()
-    return True
+        sys.settrace(tracer)
+    return False
 
 
 def are_free(locks) -> bool:
