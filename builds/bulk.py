@@ -26,9 +26,13 @@ COLUMNS = (
 )
 
 
-def insert_log_rows(rows: Iterable[dict[str, Any]]) -> None:
-    """Insert rows, each with a value for every one of `COLUMNS`, in the current transaction."""
-    values = [_values(row) for row in rows]
+def log_values(rows: Iterable[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    """Return rows, with a value for each of `COLUMNS`, in the form for `insert_log_rows`."""
+    return [_values(row) for row in rows]
+
+
+def insert_log_rows(values: Sequence[tuple[Any, ...]]) -> None:
+    """Insert what `log_values` made, in the current transaction."""
     if not values:
         return
     table = connection.ops.quote_name(LogMessage._meta.db_table)

@@ -28,6 +28,12 @@ MAX_HELD_CHARS = 16 * 1024 * 1024  # of one message, before redaction
 MAX_MESSAGE_CHARS = 64 * 1024  # of one message, as stored
 MAX_EXCEPTION_TEXT = 16 * 1024  # of one text inside a stored exception
 ROOM_SECONDS = 5.0  # how long a caller waits for the writer before a record is dropped
+# Past these a caller waits for the writer, a moment for each record, so that what is left to write
+# when the job ends takes no long time: a cancel would take as long. All the room above is for a
+# database that is away.
+MAX_BEHIND = 4_000
+MAX_BEHIND_CHARS = 8 * 1024 * 1024
+PACE_SECONDS = 0.1
 
 # Records of these loggers (and their children) are about us, not about the job.
 OWN_LOGGERS = ("builds", "jobs", "jobcontrol_site", "django.db", "django-q")
@@ -77,7 +83,9 @@ class LogBuffer:
             self._add(entry)
 
     def _add(self, entry: LogEntry, *, is_ours: bool = False) -> None:
-        if self._full() and not self._wait_for_room():
+        if self._behind():
+            self._wait_while(self._behind, PACE_SECONDS)
+        if self._full() and not self._wait_while(self._full, ROOM_SECONDS):
             self.count_dropped(1)
             return
         with self._counting:
@@ -184,12 +192,16 @@ class LogBuffer:
     def _full(self) -> bool:
         return len(self._entries) >= MAX_WAITING or self._chars >= MAX_WAITING_CHARS
 
-    def _wait_for_room(self) -> bool:
+    def _behind(self) -> bool:
+        return len(self._entries) >= MAX_BEHIND or self._chars >= MAX_BEHIND_CHARS
+
+    def _wait_while(self, is_so: Callable[[], bool], seconds: float) -> bool:
+        """Let the writer work, if it can; return whether it is not so any more."""
         if not self.healthy or self.wake is None:
             return False
-        deadline = time.monotonic() + ROOM_SECONDS
+        deadline = time.monotonic() + seconds
         with self._room:
-            while self._full():
+            while is_so():
                 self.wake()
                 if not self.healthy or not self._room.wait(deadline - time.monotonic()):
                     return False

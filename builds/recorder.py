@@ -23,7 +23,6 @@ from django.db import (
     OperationalError,
     connection,
     connections,
-    transaction,
 )
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
@@ -38,6 +37,8 @@ from jobs.policies import spoken
 logger = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 0.25
+# While a job is to be interrupted and the signal has not met code of its own yet.
+INSIST_SECONDS = 0.02
 LOOK_SECONDS = 1.0  # between two looks whether a build was cancelled or taken away
 CHUNK = 1_000  # log records per insert
 # Of records that the database refuses; then they are dropped, with a marker. While it is away they
@@ -130,7 +131,7 @@ class Recorder:
     def _run(self) -> None:
         connection_created.connect(self._bound_waiting)
         while not self._stopping:
-            self._wake.wait(FLUSH_SECONDS if self._sessions else None)
+            self._wake.wait(self._pause())
             self._wake.clear()
             self._run_calls()
             self._look_when_due()
@@ -139,6 +140,12 @@ class Recorder:
                 self._interrupt_when_due(session)
                 if monotonic() >= self._rest_until:
                     self._flush(session)
+
+    def _pause(self) -> float | None:
+        """Return how long to sleep: without end while there is nothing to watch over."""
+        if any(interrupts.is_due(session) for session in self._sessions):
+            return INSIST_SECONDS
+        return FLUSH_SECONDS if self._sessions else None
 
     def _run_calls(self) -> None:
         while True:
@@ -212,10 +219,7 @@ class Recorder:
         if session.lost or not (entries or nodes):
             return True
         try:
-            with transaction.atomic():
-                services.observations.store_observations(
-                    session=session, entries=entries, nodes=nodes
-                )
+            services.observations.store_observations(session=session, entries=entries, nodes=nodes)
         except (DatabaseError, InterfaceError) as error:
             session.progress.give_back(nodes)
             self._write_failed(session, entries, error)

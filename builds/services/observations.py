@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from django.db import transaction
 from django.utils import timezone
 
 from builds import bulk, logs, progress
@@ -17,13 +18,21 @@ if TYPE_CHECKING:
 def store_observations(
     *, session: BuildSession, entries: list[logs.LogEntry], nodes: list[progress.Node]
 ) -> None:
-    """Insert log records and update progress rows, redacted."""
-    bulk.insert_log_rows(
+    """Insert log records and update progress rows, redacted: all of them or none.
+
+    The rows are made before the transaction begins. SQLite has one writer at a time and no queue
+    of those who wait: if a job that logs without a pause made its rows under that lock, nobody
+    else would get it, not even who cancels the job.
+    """
+    log_rows = bulk.log_values(
         {"build_id": session.build_id, **logs.row_values(entry, session.redactor)}
         for entry in entries
     )
-    if nodes:
-        store_progress(build_id=session.build_id, rows=_progress_rows(session, nodes))
+    progress_rows = _progress_rows(session, nodes)
+    with transaction.atomic():
+        bulk.insert_log_rows(log_rows)
+        if progress_rows:
+            store_progress(build_id=session.build_id, rows=progress_rows)
 
 
 def say(*, build_id: int, level: int, message: str) -> None:

@@ -106,6 +106,46 @@ def test_a_caller_does_not_wait_long_for_a_writer_that_does_not_write(
     assert buffer.dropped == 1
 
 
+@pytest.mark.timeout(30)
+def test_a_caller_does_not_run_far_ahead_of_the_writer(monkeypatch):
+    """What waits when the job ends is still to be written then: a cancel takes as long."""
+    monkeypatch.setattr(logs, "MAX_BEHIND", 3)
+    monkeypatch.setattr(logs, "PACE_SECONDS", 20.0)
+    buffer, waiting = LogBuffer(), []
+    buffer.wake = threading.Event().set
+
+    def write():
+        taken = 0
+        while taken < 20:
+            waiting.append(len(buffer))
+            taken += len(buffer.take(1))
+
+    writer = threading.Thread(target=write)
+    for number in range(3):
+        buffer.add(entry(str(number)))
+    writer.start()
+    for number in range(17):
+        buffer.add(entry(str(number)))
+    writer.join()
+    assert max(waiting) <= 3
+    assert buffer.dropped == 0
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("healthy", "longest"), [(True, 0.01), (False, 20.0)], ids=["it hangs", "writes fail"]
+)
+def test_all_the_room_is_for_a_writer_that_does_not_write(monkeypatch, healthy, longest):
+    monkeypatch.setattr(logs, "MAX_BEHIND_CHARS", 10)
+    monkeypatch.setattr(logs, "PACE_SECONDS", longest)
+    buffer = LogBuffer()
+    buffer.wake = lambda: None
+    buffer.healthy = healthy
+    for _ in range(100):
+        buffer.add(entry("x" * 6))
+    assert (len(buffer), buffer.dropped) == (100, 0)
+
+
 def test_records_about_us_are_not_of_the_job():
     buffer = LogBuffer()
     handler = CaptureHandler(lambda: buffer)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dis
 import logging
 import os
 import signal
+import sys
 import threading
+from concurrent import futures
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -32,6 +36,7 @@ from jobs.models import Job
 from jobs.redaction import Redactor
 from tests.support import endless_jobs
 from tests.support.jobs import build, messages, use_config
+from tests.support.site import wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
 
@@ -307,6 +312,104 @@ def test_the_first_cause_counts():
 
 def test_no_plain_handler_of_errors_catches_an_interruption():
     assert not issubclass(BuildInterrupted, Exception)
+
+
+def test_a_signal_that_met_other_code_is_sent_again_soon(monkeypatch):
+    """Not only when records are written: most of them may meet code that must not be stopped."""
+    monkeypatch.setattr(recorder, "FLUSH_SECONDS", 600.0)
+    sent = []
+    monkeypatch.setattr(interrupts, "send_again", sent.append)
+    scribe, session = recorder.Recorder(), BuildSession(1, None, Redactor({}))
+    scribe.open(session)
+    try:
+        wait_until(lambda: sent)
+        session.interruption = Interruption(Cause.CANCEL, "it was cancelled.")
+        scribe.call(lambda: None)  # wakes it
+        wait_until(lambda: len(sent) > 10, seconds=30)
+    finally:
+        scribe.close(session)
+        scribe.stop()
+
+
+def log_to_its_own(state) -> None:
+    state.logger.warning("a line")
+
+
+def poll_event(state) -> None:
+    state.event.wait(0.00001)
+
+
+def poll_futures(state) -> None:
+    futures.wait(state.futures, timeout=0.00001)
+
+
+@pytest.mark.parametrize("job", [log_to_its_own, poll_event, poll_futures])
+def test_no_lock_of_the_library_stays_taken(job):
+    """Interrupted at each of its instructions in turn, as far as we would do that."""
+    point = 0
+    with open(os.devnull, "w") as stream:
+        while True:
+            state = SimpleNamespace(
+                logger=logging.Logger("private"),
+                handler=logging.StreamHandler(stream),
+                event=threading.Event(),
+                futures=[futures.Future() for _ in range(2)],
+            )
+            state.logger.addHandler(state.handler)
+            if not is_interrupted_at(point, job, state):
+                break
+            locks = [state.handler.lock, state.event._cond]
+            assert are_free(locks + [one._condition for one in state.futures]), point
+            point += 1
+    assert point > 10
+
+
+def is_interrupted_at(point: int, job, state) -> bool:
+    """Raise at that one of the job's instructions where we may; False when there are fewer.
+
+    Python looks for signals only after a call, at a function's start and at the end of a loop.
+    """
+    left, last = point, {}
+
+    def trace(frame, event, _argument):
+        nonlocal left
+        frame.f_trace_opcodes = True
+        if event != "opcode":
+            return trace
+        name = dis.opname[frame.f_code.co_code[frame.f_lasti]]
+        before, last[frame] = last.get(frame, ""), name
+        looks = before.startswith(("CALL", "RESUME", "JUMP_BACKWARD"))
+        if looks and not interrupts._takes_a_lock(frame):
+            left -= 1
+            if left < 0:
+                raise BuildInterrupted("now")
+        return trace
+
+    tracer = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        job(state)
+    except (BuildInterrupted, RuntimeError):
+        return True  # or the error of a lock that was to be released, and was free
+    finally:
+        sys.settrace(tracer)
+    return False
+
+
+def are_free(locks) -> bool:
+    """Whether another thread gets all of them."""
+    got = []
+
+    def take():
+        for lock in locks:
+            if lock.acquire(blocking=False):
+                lock.release()
+                got.append(lock)
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    thread.join()
+    return got == locks
 
 
 def test_cancels_of_a_job_that_logs_without_end(monkeypatch):

@@ -7,9 +7,9 @@ import threading
 import uuid
 
 import pytest
-from django.db import DataError, OperationalError
+from django.db import DataError, OperationalError, connection
 
-from builds import recorder, runner, services, supervisor
+from builds import logs, recorder, runner, services, supervisor
 from builds.logs import LogBuffer, LogEntry
 from builds.models import Build
 from builds.sessions import BuildSession
@@ -38,6 +38,22 @@ def test_observations_that_can_not_be_written_never_fail_a_build(monkeypatch):
     build = build_function(ODD + "log_many", 100)
     assert build.status == "SUCCESSFUL"
     assert messages(build) == []
+
+
+def test_rows_are_made_before_the_database_is_locked(monkeypatch):
+    """On SQLite nobody else would get to write while a job logs without a pause."""
+    values, locked = logs.row_values, []
+
+    def note(entry, redactor):
+        locked.append(connection.in_atomic_block)
+        return values(entry, redactor)
+
+    monkeypatch.setattr(logs, "row_values", note)
+    session = BuildSession(build_function(ODD + "value", 1).pk, uuid.uuid4(), Redactor({}))
+    del locked[:]
+    entries = [LogEntry(0.0, logging.INFO, "job", "line")] * 3
+    services.observations.store_observations(session=session, entries=entries, nodes=[])
+    assert locked == [False] * 3
 
 
 def test_a_database_that_comes_back_gets_everything(monkeypatch):
