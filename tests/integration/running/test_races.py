@@ -43,7 +43,7 @@ LOST = services.Outcome(status=Build.Status.FAILED, failure_kind="worker_lost")
 
 @pytest.fixture(autouse=True)
 def config(transactional_db, monkeypatch):
-    monkeypatch.setattr(queue, "wake", lambda times=1: True)
+    monkeypatch.setattr(queue, "wake", lambda times=1, queue="default": True)
     use_config(CONFIG)
 
 

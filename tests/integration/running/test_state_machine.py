@@ -79,7 +79,7 @@ class Promises(RuleBasedStateMachine):
 
     @initialize()
     def wire(self) -> None:
-        queue.wake = lambda times=1: self.send(times)
+        queue.wake = lambda times=1, queue="default": self.send(times)
         WorkerIdentity.is_alive = lambda identity: self.owner(identity).lives
         WorkerIdentity.kill = self.kill_by_supervisor(self)
         for job in ("again", "once"):

@@ -29,7 +29,7 @@ def woken(monkeypatch):
     """Count wake-ups in place of sending them."""
     sent: list[int] = []
 
-    def wake(times: int = 1) -> bool:
+    def wake(times: int = 1, queue: str = "default") -> bool:
         sent.append(times)
         return True
 
@@ -37,7 +37,7 @@ def woken(monkeypatch):
     return sent
 
 
-def broken_broker():
+def broken_broker(_name="default"):
     raise ConnectionError("nobody there")
 
 
