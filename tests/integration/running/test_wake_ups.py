@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from django.db import OperationalError, transaction
 from django.db.models.functions import Now
+from django_q.conf import Conf
 from django_q.models import OrmQ
 
 from builds import flags, queue, services
@@ -138,6 +139,45 @@ def test_a_round_of_the_supervisor_wakes_and_a_cluster_that_stops_does_not(job, 
     flags.stopping.set()
     Supervisor(woken.append).tick()
     assert woken == [1]
+
+
+# --- Queues ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def serving():
+    yield queue.serve
+    queue.serve(["default"])
+
+
+@pytest.fixture(params=["database", "redis"])
+def broker(request, monkeypatch):
+    """Make the broker of a cluster, which wake-ups are sent through too."""
+    if request.param == "database":
+        return queue.DatabaseBroker
+    monkeypatch.setattr(Conf, "REDIS", request.getfixturevalue("redis_url"))
+    monkeypatch.setattr(Conf, "BROKER_CLASS", "builds.queue.RedisBroker")
+    monkeypatch.setattr(queue._Kept, "brokers", {})
+    client = queue.RedisBroker().connection
+    client.flushdb()
+    return queue.RedisBroker
+
+
+def test_a_cluster_takes_the_wake_ups_of_its_own_queues_only(broker, serving):
+    long = "x" * 100
+    for name in ("default", "heavy", "heavy", "other", long):
+        assert queue.wake(queue=name)
+    serving(["heavy", long])
+    assert [len(broker().dequeue() or []) for _ in range(4)] == [1, 1, 1, 0]
+    serving(["other"])
+    assert [len(broker().dequeue() or []) for _ in range(2)] == [1, 0]
+    serving(["default"])
+    assert [len(broker().dequeue() or []) for _ in range(2)] == [1, 0]
+
+
+def test_wake_ups_of_the_default_queue_have_the_key_that_they_always_had():
+    queue.wake()
+    assert OrmQ.objects.get().key == "jobcontrol"
 
 
 # --- The broker in the database -------------------------------------------------------------------
