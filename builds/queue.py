@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterable
 from time import sleep
 from typing import Any
 
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connections
 from django_q.brokers import Broker, get_broker, redis_broker
 from django_q.brokers.orm import ORM
@@ -166,6 +168,12 @@ def wake(times: int = 1, queue: str = DEFAULT_QUEUE) -> bool:
         _Kept.brokers.clear()
         return False
     return True
+
+
+def wake_each(names: Iterable[str]) -> None:
+    """Send a wake-up for each build, given by its queue; no more than a cluster has workers."""
+    for name, count in Counter(names).items():
+        wake(times=min(count, settings.WORKERS), queue=name)
 
 
 def broker_answers() -> bool:

@@ -18,6 +18,7 @@ from jobs.policies import DEFAULT_QUEUE
 
 INPUTS_NAMED = 3
 NOT_ASKED = "not asked to run yet"
+IN_PLACE = "its turn comes where its plan runs"
 
 Status = Build.Status
 
@@ -25,7 +26,11 @@ Status = Build.Status
 def reasons(builds: Iterable[Build]) -> dict[int, str]:
     """Return what each of `builds` that has not begun waits for, by its number."""
     found = [build for build in builds if build.status in Build.UNSTARTED]
-    texts = {build.pk: NOT_ASKED for build in found if build.status == Status.CREATED}
+    texts = {
+        build.pk: IN_PLACE if build.in_place else NOT_ASKED
+        for build in found
+        if build.status == Status.CREATED
+    }
     texts |= _inputs([build.pk for build in found if build.status == Status.WAITING])
     queued = [build for build in found if build.status == Status.QUEUED]
     if queued:

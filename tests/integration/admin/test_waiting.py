@@ -75,6 +75,8 @@ def test_what_runs_or_has_ended_waits_for_nothing():
 def test_a_build_that_was_only_created():
     made = services.create_build(job=Job.objects.get(pk="free"), trigger="python")
     assert why(made) == "not asked to run yet"
+    Build.objects.update(in_place=True)
+    assert why(made) == "its turn comes where its plan runs"
 
 
 def test_a_build_that_waits_for_others_names_them():

@@ -167,6 +167,31 @@ def test_a_claim_without_a_limit_takes_two_statements(django_assert_num_queries)
     assert [word for word in words if word != "SAVEPOINT"] == ["UPDATE", "SELECT"]
 
 
+def test_a_claim_finds_its_build_by_the_index():
+    if connection.vendor != "postgresql":
+        pytest.skip("PostgreSQL tells how it asks")
+    jobs = {pk: Job.objects.get(pk=pk) for pk in ("free", "two", "heavy")}
+    rows = [("free", "SUCCESSFUL", 20_000), ("two", "QUEUED", 5_000), ("heavy", "QUEUED", 5_000)]
+    for name, status, count in [*rows, ("free", "QUEUED", 5_000), ("two", "RUNNING", 2)]:
+        job = jobs[name]
+        Build.objects.bulk_create(
+            Build(job=job, status=status, queue=job.queue, priority=number % 7)
+            for number in range(count)
+        )
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE builds_build")
+        cursor.execute("ANALYZE jobs_job")
+    for wanted in (
+        Build.objects.eligible().filter(queue="default"),
+        services.startable(Build.objects.eligible().filter(queue="default")),
+    ):
+        plan = wanted.values("pk")[:1].explain()
+        assert "builds_to_claim" in plan, plan
+        assert "Sort" not in plan.partition("SubPlan")[0], plan
+    best = Build.objects.filter(job="free", status="QUEUED").order_by("-priority", "id").first()
+    assert claim().pk == best.pk
+
+
 # --- Queues ---------------------------------------------------------------------------------------
 
 

@@ -150,6 +150,10 @@ def serving():
     queue.serve(["default"])
 
 
+LONG = "x" * 100
+NAMES = ("default", "heavy", "other", LONG)
+
+
 @pytest.fixture(params=["database", "redis"])
 def broker(request, monkeypatch):
     """Make the broker of a cluster, which wake-ups are sent through too."""
@@ -159,20 +163,32 @@ def broker(request, monkeypatch):
     monkeypatch.setattr(Conf, "BROKER_CLASS", "builds.queue.RedisBroker")
     monkeypatch.setattr(queue._Kept, "brokers", {})
     client = queue.RedisBroker().connection
-    client.flushdb()
+    client.delete(*(queue.redis_key(queue._key(name)) for name in NAMES))
     return queue.RedisBroker
 
 
 def test_a_cluster_takes_the_wake_ups_of_its_own_queues_only(broker, serving):
-    long = "x" * 100
-    for name in ("default", "heavy", "heavy", "other", long):
+    for name in ("heavy", *NAMES):
         assert queue.wake(queue=name)
-    serving(["heavy", long])
+    serving(["heavy", LONG])
     assert [len(broker().dequeue() or []) for _ in range(4)] == [1, 1, 1, 0]
     serving(["other"])
     assert [len(broker().dequeue() or []) for _ in range(2)] == [1, 0]
     serving(["default"])
     assert [len(broker().dequeue() or []) for _ in range(2)] == [1, 0]
+
+
+def test_many_builds_wake_as_many_workers_as_a_cluster_has_in_each_queue(woken_queues, settings):
+    settings.WORKERS = 3
+    queue.wake_each(["heavy"] * 2 + ["default"] * 9)
+    assert woken_queues == {"heavy": 2, "default": 3}
+
+
+@pytest.fixture
+def woken_queues(monkeypatch) -> dict[str, int]:
+    sent: dict[str, int] = {}
+    monkeypatch.setattr(queue, "wake", lambda times, queue: sent.update({queue: times}))
+    return sent
 
 
 def test_wake_ups_of_the_default_queue_have_the_key_that_they_always_had():
