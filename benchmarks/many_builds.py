@@ -33,7 +33,7 @@ REQUEST = """
 
     logging.disable(logging.INFO)
     registry.ensure_current()
-    queue.wake = lambda times=1: True  # the first supervisor that looks wakes
+    queue.wake = lambda times=1, queue="default": True  # the first supervisor that looks wakes
     job = Job.objects.get(pk="short")
     for _ in range({count}):
         services.request_build(job=job, trigger="python")

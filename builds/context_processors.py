@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +14,29 @@ from django.conf import settings
 from django.http import HttpRequest
 
 from builds import services
+from builds.models import Build
+from builds.upkeep_models import Cluster
+from jobs.policies import DEFAULT_QUEUE
 
+QUEUES_SHOWN = 5
 REMEMBERED_SECONDS = 5  # a page in between may tell what was true so long ago
 
 
 def workers(request: HttpRequest) -> dict[str, Any]:
     """Give logged-in staff `worker_command`, what starts a worker, when none lives.
 
-    And `worker_troubles`, of those that live. For anybody else both are empty.
+    And `worker_troubles`, of those that live, and `unserved_queues`: those in which builds wait
+    though no live cluster serves them. For anybody else all are empty.
     """
     user = getattr(request, "user", None)
     if user is None or not (user.is_active and user.is_staff):
-        return {"worker_command": "", "worker_troubles": []}
+        return {"worker_command": "", "worker_troubles": [], "unserved_queues": []}
     command = "" if is_any_alive() else worker_command()
-    return {"worker_command": command, "worker_troubles": _Remembered.troubles}
+    return {
+        "worker_command": command,
+        "worker_troubles": _Remembered.troubles,
+        "unserved_queues": [(name, worker_command(name)) for name in _Remembered.unserved],
+    }
 
 
 class _Remembered:
@@ -34,6 +44,7 @@ class _Remembered:
 
     alive = False
     troubles: list[str] = []  # each as one line
+    unserved: list[str] = []  # queues
     until = float("-inf")  # as time.monotonic() counts
 
 
@@ -44,8 +55,15 @@ def is_any_alive() -> bool:
         alive = list(services.live_clusters())
         _Remembered.alive = bool(alive)
         _Remembered.troubles = [f"{one}: {one.trouble}" for one in alive if one.trouble]
+        _Remembered.unserved = _unserved(alive) if alive else []
         _Remembered.until = now + REMEMBERED_SECONDS
     return _Remembered.alive
+
+
+def _unserved(alive: Iterable[Cluster]) -> list[str]:
+    served = {name for cluster in alive for name in cluster.queues}
+    waiting = Build.objects.queued().exclude(queue__in=served).order_by()
+    return sorted(waiting.values_list("queue", flat=True).distinct()[:QUEUES_SHOWN])
 
 
 def forget() -> None:
@@ -53,11 +71,12 @@ def forget() -> None:
     _Remembered.until = float("-inf")
 
 
-def worker_command() -> str:
-    """Return the command that starts the workers of this site, to be typed in a shell."""
+def worker_command(queue: str = DEFAULT_QUEUE) -> str:
+    """Return the command that starts workers of this site for a queue, to be typed in a shell."""
+    choice = [] if queue == DEFAULT_QUEUE else ["--queue", queue]
     script = Path(sys.executable).with_name("jobcontrol-cli")
     if os.access(script, os.X_OK):
-        words = [str(script), "--config-file", settings.JOBCONTROL_CONFIG, "worker"]
+        words = [str(script), "--config-file", settings.JOBCONTROL_CONFIG, "worker", *choice]
         return shlex.join(words)
-    words = [sys.executable, str(settings.BASE_DIR / "manage.py"), "qcluster"]
+    words = [sys.executable, str(settings.BASE_DIR / "manage.py"), "qcluster", *choice]
     return f"JOBCONTROL_CONFIG={shlex.quote(settings.JOBCONTROL_CONFIG)} {shlex.join(words)}"

@@ -183,6 +183,8 @@ class Build(models.Model):
 
     # No column: whether a request found this build by its nonce and made none.
     asked_before = False
+    # No column either: what it waits for, where a list looked it up.
+    waits_for = ""
 
     objects = BuildQuerySet.as_manager()
 

@@ -22,6 +22,7 @@ from builds.models import (
 )
 from builds.reading import read_together
 from builds.status import JobStatus, reason
+from builds.waiting import reasons
 from jobcontrol.utils import ProgressReport, TracebackInfo
 from jobs.models import Job, JobDependency
 
@@ -85,12 +86,14 @@ def build_rows(
     for number, job_id, used in links.values_list("build_id", "job_id", "dep_build_number"):
         inputs[number][job_id] = used
     trees = progress_trees(found)
+    waits = reasons(found)
     return [
         build_row(
             build,
             retval=texts.get(build.pk, ""),
             inputs=inputs.get(build.pk, {}),
             progress=trees[build.pk],
+            waits_for=waits.get(build.pk),
         )
         for build in found
     ]
@@ -108,7 +111,12 @@ def _retval_texts(ids: list[int], limit: int | None) -> dict[int, str]:
 
 
 def build_row(
-    build: Build, *, retval: str, inputs: dict[str, int], progress: ProgressReport
+    build: Build,
+    *,
+    retval: str,
+    inputs: dict[str, int],
+    progress: ProgressReport,
+    waits_for: str | None,
 ) -> Json:
     """Return one build from its parts."""
     failed = build.finished and not build.success
@@ -128,6 +136,7 @@ def build_row(
         "attempt": build.attempt,
         "retry_of": build.retry_of_id,
         "cancel_requested": iso(build.cancel_requested),
+        "waits_for": waits_for,
         "dependency_builds": inputs,
         "progress": progress.to_json(),
     }

@@ -1,16 +1,19 @@
 """Wake-ups: the only module that talks to django-q2.
 
-A message says nothing but "there may be work". It may be lost, doubled or late: what runs, and
-how often, is decided by `builds.services.claim` alone.
+A message says nothing but "there may be work" in its queue. It may be lost, doubled or late: what
+runs, and how often, is decided by `builds.services.claim` alone.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
+from collections.abc import Iterable
 from time import sleep
 from typing import Any
 
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connections
 from django_q.brokers import Broker, get_broker, redis_broker
 from django_q.brokers.orm import ORM
@@ -19,10 +22,38 @@ from django_q.models import OrmQ
 from django_q.tasks import async_task
 from redis.exceptions import RedisError
 
+from jobs.policies import DEFAULT_QUEUE
+
 logger = logging.getLogger(__name__)
 
 WORK = "builds.tasks.work"
+MAX_KEY = 100  # characters of a message's key in the database
 _RETRY_SECONDS = 1.0
+
+
+class _Served:
+    """The queues of this process's cluster; its children inherit them."""
+
+    names: tuple[str, ...] = (DEFAULT_QUEUE,)
+
+
+def serve(names: Iterable[str]) -> None:
+    """Have this process, and those that it starts from now on, work for these queues only."""
+    _Served.names = tuple(dict.fromkeys(names))
+
+
+def served() -> tuple[str, ...]:
+    """Return the queues that this process works for, the first one first."""
+    return _Served.names
+
+
+def _key(name: str) -> str:
+    """Return under which key the wake-ups of a queue are sent.
+
+    Names that begin alike may share one: each is woken for the other, which is only a hint.
+    """
+    base = str(Conf.CLUSTER_NAME)
+    return base if name == DEFAULT_QUEUE else f"{base}:{name}"[:MAX_KEY]
 
 
 class DatabaseBroker(ORM):
@@ -63,7 +94,7 @@ class DatabaseBroker(ORM):
     def _take(self) -> list[tuple[int, str]]:
         waiting = list(
             self.get_connection()
-            .filter(key=self.list_key)
+            .filter(key__in=[_key(name) for name in served()])
             .order_by("id")
             .values_list("pk", "payload")[: Conf.BULK]
         )
@@ -75,6 +106,11 @@ class DatabaseBroker(ORM):
         ]
 
 
+def redis_key(key: str) -> str:
+    """Return the name of the list in Redis, as django-q2 makes it."""
+    return f"django_q:{key}:q"
+
+
 class RedisBroker(redis_broker.Redis):  # type: ignore[name-defined, misc]
     """django-q2's Redis broker, for a Redis that may be away: workers are woken without it too."""
 
@@ -82,8 +118,9 @@ class RedisBroker(redis_broker.Redis):  # type: ignore[name-defined, misc]
 
     def dequeue(self) -> list[tuple[None, bytes]] | None:
         """Take a message, or wait a second and return None."""
+        keys = [redis_key(_key(name)) for name in served()]
         try:
-            taken: list[tuple[None, bytes]] | None = super().dequeue()
+            found = self.connection.blpop(keys, 1)
         except RedisError as error:
             if not self._is_away:
                 logger.warning("Redis does not answer (%s); builds start a little later", error)
@@ -93,42 +130,50 @@ class RedisBroker(redis_broker.Redis):  # type: ignore[name-defined, misc]
         if self._is_away:
             logger.warning("Redis answers again")
             self._is_away = False
-        return taken
+        return [(None, found[1])] if found else None
 
     def set_stat(self, key: str, value: str, timeout: int) -> None:
         """Keep no statistics: our clusters say in the database that they live."""
 
 
 class _Kept:
-    """This process's broker: django-q2 would open a new connection per message."""
+    """This process's brokers by queue: django-q2 would open a new connection per message."""
 
-    broker: Broker | None = None
+    brokers: dict[str, Broker] = {}
     pid = 0
 
 
-def _broker() -> Broker:
-    if _Kept.broker is None or _Kept.pid != os.getpid():
-        _Kept.broker, _Kept.pid = get_broker(), os.getpid()
-    return _Kept.broker
+def _broker(name: str = DEFAULT_QUEUE) -> Broker:
+    if _Kept.pid != os.getpid():
+        _Kept.brokers, _Kept.pid = {}, os.getpid()
+    if name not in _Kept.brokers:
+        _Kept.brokers[name] = get_broker(_key(name))
+    return _Kept.brokers[name]
 
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def wake(times: int = 1) -> bool:
-    """Send wake-ups; return whether the broker took them.
+def wake(times: int = 1, queue: str = DEFAULT_QUEUE) -> bool:
+    """Send wake-ups to the workers of a queue; return whether the broker took them.
 
     A broker that is down loses nothing: the build stays QUEUED and the supervisor wakes again.
     """
     try:
         for _ in range(times):
-            async_task(WORK, broker=_broker(), save=False, task_name="wake-up")
+            async_task(WORK, broker=_broker(queue), save=False, task_name="wake-up")
     except Exception as error:  # noqa: BLE001 - any broker library, any error of its own
         logger.warning("the broker took no wake-up (%s); the supervisor will send it", error)
-        _Kept.broker = None
+        _Kept.brokers.clear()
         return False
     return True
+
+
+def wake_each(names: Iterable[str]) -> None:
+    """Send a wake-up for each build, given by its queue; no more than a cluster has workers."""
+    for name, count in Counter(names).items():
+        wake(times=min(count, settings.WORKERS), queue=name)
 
 
 def broker_answers() -> bool:
@@ -136,5 +181,5 @@ def broker_answers() -> bool:
     try:
         return bool(_broker().ping())
     except Exception:  # noqa: BLE001 - as above; the supervisor says so
-        _Kept.broker = None
+        _Kept.brokers.clear()
         return False

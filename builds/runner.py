@@ -26,6 +26,7 @@ from builds import (
     flags,
     interrupts,
     isolation,
+    queue,
     retention,
     retvals,
     services,
@@ -69,7 +70,7 @@ def run_here(build: Build, *, arm: bool = False) -> Build:
     """Run one build, CREATED or QUEUED, in this process and return it as it ended.
 
     `arm` says that the request armed a protected job. Raises BuildStateError when it was started
-    before.
+    before, LimitReached when its job has as many running as its `concurrency` allows.
     """
     if _claim_and_run(build.pk, arm=arm and build.job.protected) is None:
         build.refresh_from_db()
@@ -102,9 +103,8 @@ def settle_claims() -> None:
 def _claim(worker: WorkerIdentity, build_id: int | None, *, arm: bool) -> Build | None:
     token = uuid.uuid4()
     try:
-        return recorder().call(
-            partial(services.claim, worker=worker, build_id=build_id, arm=arm, token=token)
-        )
+        take = partial(services.claim, worker=worker, queues=queue.served(), token=token)
+        return recorder().call(partial(take, build_id=build_id, arm=arm))
     except (OperationalError, InterfaceError):
         if build_id is None:
             _claims_in_doubt.append(token)
@@ -128,6 +128,7 @@ def _claim_and_run(build_id: int | None, *, arm: bool = False) -> Build | None:
         timeout=timeout,
         retry=build_id is None,
         in_plan=build.plan_id is not None,
+        limited_job=None if build.job.concurrency is None else build.job_id,
         log_rows=retention.log_rows(build),
     )
     names: dict[str, Any] = {"build": build.pk, "job": build.job_id}

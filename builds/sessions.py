@@ -52,6 +52,8 @@ class BuildSession:
     retry: bool = True
     # Whether other builds may wait for this one.
     in_plan: bool = False
+    # Its job, if that has a `concurrency`: then others may wait for its end.
+    limited_job: str | None = None
     # Past so many rows of its log only WARNING and up are stored; 0: no cap.
     log_rows: int = 0
     opened: float = field(default_factory=monotonic)

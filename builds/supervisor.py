@@ -114,7 +114,12 @@ class Supervisor:
             if trouble != self._trouble:
                 logger.warning(trouble or "the broker answers again.")
             self._trouble = trouble
-            services.beat_cluster(worker=self._identity, workers=settings.WORKERS, trouble=trouble)
+            services.beat_cluster(
+                worker=self._identity,
+                workers=settings.WORKERS,
+                trouble=trouble,
+                queues=queue.served(),
+            )
             self._last_beat = monotonic()
 
     def close_lost_builds(self) -> None:
@@ -145,7 +150,9 @@ class Supervisor:
         Past the broker, which may have lost it; while they are busy, nothing piles up.
         """
         due = Q(created__lt=Now() - LOST_AFTER) | Q(not_before__isnull=False)
-        waiting = Build.objects.eligible().filter(due).values("pk")[: settings.WORKERS].count()
+        ours = Build.objects.eligible().filter(due, queue__in=queue.served())
+        # Without those of jobs that are full: their workers would find nothing, again and again.
+        waiting = services.startable(ours).order_by().values("pk")[: settings.WORKERS].count()
         count = waiting or Deletion.objects.filter(state=Deletion.State.WAITING)[:1].count()
         if count:
             self._wake(count)

@@ -87,6 +87,11 @@ class Cluster(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
     )
 
+    @property
+    def queues(self) -> list[str]:
+        """The queues whose builds it runs."""
+        return self.queue.split(",")
+
     class Meta:
         ordering = ["started"]
 

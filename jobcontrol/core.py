@@ -91,15 +91,18 @@ class JobControl:
     def build_job(self, job_id: object, *, arm: bool = False) -> BuildInfo:
         """Create a build and run it here; inside a job it is nested.
 
-        Raises what `create_build` raises, and ProtectedJob for a protected job unless `arm`.
+        Raises what `create_build` raises, ProtectedJob for a protected job unless `arm`, and
+        LimitReached when as many builds of the job run as its `concurrency` allows.
         """
-        services.refuse_unarmed(job=_job(job_id), arm=arm)
+        job = _job(job_id)
+        services.refuse_unarmed(job=job, arm=arm)
+        recorder().call(lambda: services.refuse_full(job=job))
         return self.run_build(self.create_build(job_id), arm=arm)
 
     def run_build(self, build_id: int | BuildInfo, *, arm: bool = False) -> BuildInfo:
         """Run a build here and return it as it ended.
 
-        Raises BuildStateError when it was run before, ProtectedJob as `build_job`.
+        Raises BuildStateError when it was run before, ProtectedJob and LimitReached as `build_job`.
         """
         info = build_id if isinstance(build_id, BuildInfo) else self.get_build(build_id)
         services.refuse_unarmed(job=info.model.job, arm=arm)

@@ -59,6 +59,19 @@ class InvalidRequest(JobControlException):
     """A request names something that is not so: a retired job, a build of another job."""
 
 
+class LimitReached(JobControlException):
+    """As many builds of the job run already as its `concurrency` allows."""
+
+    def __init__(self, job_id: str = "", limit: int = 0) -> None:
+        self.job_id = job_id
+        self.limit = limit
+        builds = "1 build" if limit == 1 else f"{limit} builds"
+        super().__init__(
+            f"{builds} of job {job_id!r} may run at the same time (its 'concurrency'), and no more "
+            "can begin before one ends."
+        )
+
+
 class CleanupFailed(JobControlException):
     """The cleanup function of a build raised; the build was kept."""
 

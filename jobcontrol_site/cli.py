@@ -216,12 +216,15 @@ def _web(arguments: list[str], _as_json: bool) -> int:
 def _worker(arguments: list[str], _as_json: bool) -> int:
     parser = _Parser(
         prog="jobcontrol-cli worker",
-        usage="%(prog)s [--broker URL] [-- more arguments of qcluster]",
+        usage="%(prog)s [--broker URL] [--queue NAME] [-- more arguments of qcluster]",
         description=SITE_COMMANDS["worker"],
         allow_abbrev=False,
     )
     parser.add_argument(
         "--broker", metavar="URL", help="redis://...: the Redis that carries wake-ups"
+    )
+    parser.add_argument(
+        "--queue", metavar="NAME", action="append", help="run builds of this queue only"
     )
     end = arguments.index("--") if "--" in arguments else len(arguments)
     options, more = parser.parse_known_args(arguments[:end])
@@ -229,7 +232,8 @@ def _worker(arguments: list[str], _as_json: bool) -> int:
         if not options.broker.startswith(("redis://", "rediss://", "unix://")):
             raise _Mistake("--broker must be a Redis URL such as redis://localhost:6379/0")
         os.environ["REDIS_URL"] = options.broker
-    return _django(["qcluster", *more, *arguments[end + 1 :]])
+    queues = [f"--queue={name}" for name in options.queue or []]
+    return _django(["qcluster", *queues, *more, *arguments[end + 1 :]])
 
 
 def _port(text: str) -> int:

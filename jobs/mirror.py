@@ -34,7 +34,7 @@ NO_DOCS = {"signature": "", "docstring": "", "parameters": None}
 
 _COMPARED = (
     "title", "notes", "function", "config_text", "config_hash", "tags", "tag_text", "protected",
-    "priority", "position", "retired",
+    "priority", "concurrency", "queue", "position", "retired",
 )  # fmt: skip
 _WRITTEN = (*_COMPARED, "config", "problem", "docs", "synced_at")
 _Item = TypeVar("_Item")
@@ -186,6 +186,8 @@ def _row(spec: JobSpec, position: int, redactor: Redactor) -> dict[str, Any]:
         "tag_text": "".join(f"\n{name}\n" for name in names),
         "protected": spec.protected,
         "priority": spec.priority,
+        "concurrency": spec.concurrency,
+        "queue": spec.queue,
         "position": position,
         "retired": False,
     }

@@ -1,4 +1,4 @@
-"""How long a build may run and whether it is tried again: `timeout` and `retries` of a job."""
+"""How a job's builds run: `timeout` and `retries`, how many at once and by which clusters."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ MAX_RETRIES = 100
 
 DEFAULT_QUEUE = "default"
 MAX_QUEUE = 100  # characters of a queue's name
+_QUEUE = re.compile(r"[A-Za-z0-9._-]+")
+MAX_CONCURRENCY = 1_000_000
 
 REASONS = ("exception", "timeout", "worker_lost", "shutdown")
 
@@ -39,6 +41,15 @@ def duration(value: object) -> float:
     if not (math.isfinite(found) and 0 < found <= LONGEST):
         raise ValueError("must be above 0 and at most ten years")
     return float(found)
+
+
+def queue_problem(name: str) -> str:
+    """Say what is wrong with a queue's name, "" when nothing is."""
+    if not _QUEUE.fullmatch(name):
+        return f"must be of letters, digits, '-', '_' and '.', not {name!r:.80}"
+    if len(name) > MAX_QUEUE:
+        return f"has {len(name)} characters; at most {MAX_QUEUE} are allowed"
+    return ""
 
 
 def spoken(seconds: float) -> str:

@@ -11,7 +11,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, SkipValidation, Val
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from jobs import retention
-from jobs.policies import RetryPolicy, duration
+from jobs.policies import (
+    DEFAULT_QUEUE,
+    MAX_CONCURRENCY,
+    RetryPolicy,
+    duration,
+    queue_problem,
+)
 from jobs.problems import describe, quoted
 from jobs.tags import BLOCK_KEYS, retvals_in
 
@@ -135,6 +141,22 @@ def _priority(value: object) -> int:
     return value
 
 
+def _concurrency(value: object) -> int:
+    if type(value) is not int:
+        raise _wrong_type("a whole number", value)
+    if not 1 <= value <= MAX_CONCURRENCY:
+        raise _wrong("range", f"must lie between 1 and {MAX_CONCURRENCY}")
+    return value
+
+
+def _queue(value: object) -> str:
+    name = _text(value)
+    problem = queue_problem(name)
+    if problem:
+        raise _wrong("queue", problem)
+    return name
+
+
 def _timeout(value: object) -> float:
     try:
         return duration(value)
@@ -197,6 +219,8 @@ class JobSpec(BaseModel):
     repr_function: _Function | None = None
     pinned_builds: _Pins = {}
     priority: Annotated[int, BeforeValidator(_priority)] = 0
+    concurrency: Annotated[int | None, BeforeValidator(_concurrency)] = None
+    queue: Annotated[str, BeforeValidator(_queue)] = DEFAULT_QUEUE
     timeout: Annotated[float | None, BeforeValidator(_timeout)] = None
     retries: Annotated[RetryPolicy | None, BeforeValidator(_retries)] = None
     retention: Annotated[dict[str, Any] | None, BeforeValidator(_retention)] = None

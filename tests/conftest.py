@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,6 +78,9 @@ def redis_url() -> Iterator[str]:
     command += ["--appendonly", "no", "--dir", str(bootstrap.FOLDER)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
         try:
+            while not socket.exists():
+                assert server.poll() is None, "redis-server ended at its start"
+                time.sleep(0.02)
             yield f"unix://{socket}"
         finally:
             server.terminate()

@@ -23,6 +23,7 @@ from builds.models import Build, Deletion
 from builds.pages.build import build_page
 from builds.pages.deletion import bulk_deletion_page
 from builds.status import reason
+from builds.waiting import reasons
 from jobcontrol_site import output
 from jobs.admin import ReadOnlyMixin
 
@@ -37,6 +38,9 @@ class BuildChangeList(ListOfOurs):
         super().get_results(request)
         paginator = self.paginator
         rows = list(self.result_list)
+        waits = reasons(rows)
+        for build in rows:
+            build.waits_for = waits.get(build.pk, "")
         self.result_list = rows
         is_last = self.page_num == paginator.num_pages
         if isinstance(paginator, BoundedPaginator) and paginator.has_more and rows and is_last:
@@ -79,8 +83,9 @@ class BuildAdmin(ReadOnlyMixin, BuildViews):
 
     @admin.display(description="job")
     def job_link(self, build: Build) -> SafeString:
-        """The job, with a link to it, and why the build failed or was skipped."""
-        return partial("builds/_job_of_build.html", job=build.job, reason=reason(build))
+        """The job, with a link to it, and why the build failed, was skipped or waits."""
+        why = reason(build) or build.waits_for
+        return partial("builds/_job_of_build.html", job=build.job, reason=why)
 
     @admin.display(description="status")
     def status_badge(self, build: Build) -> SafeString:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.contrib.admin.utils import quote
@@ -14,6 +15,7 @@ from builds.forms import BuildFilter
 from builds.models import Build
 from builds.readiness import why_not
 from builds.status import JobStatus, job_statuses, reason
+from builds.waiting import reasons, unserved
 from jobs import tags
 from jobs.docs import call_code_of, rst_to_html
 from jobs.models import Job
@@ -40,6 +42,7 @@ def job_page(job: Job, request: HttpRequest) -> dict[str, Any]:
         "needed_by": [(one, statuses[one.pk]) for one in needed_by],
         "needs_hidden": max(len(statuses[job.pk].dependencies) - len(needs), 0),
         "needed_by_hidden": max(job.dependent_links.count() - len(needed_by), 0),
+        "unserved": "" if job.retired else unserved(job.queue),
         "graph_url": reverse("admin:jobs_job_graph", args=[quote(job.pk)]),
         **(_builds(job, statuses[job.pk], request) if _may_see_builds(request) else {}),
     }
@@ -63,31 +66,33 @@ def _builds(job: Job, status: JobStatus, request: HttpRequest) -> dict[str, Any]
     wanted = chosen.chosen(own) if chosen.is_bound else own
     listed = wanted.order_by("-id").select_related("requested_by")
     page = Paginator(listed, BUILDS_SHOWN).get_page(request.GET.get("page"))
+    standing = _standing(job, status)
+    waits = reasons([*standing, *page])
     return {
-        "standing": _standing(job, status),
+        "standing": [build_line(build, waits) for build in standing],
         "builds_filter": chosen,
         "builds_filtered": chosen.is_bound and any(chosen.cleaned_data.values()),
         "builds_page": page,
         "builds_pages": page.paginator.get_elided_page_range(
             page.number, on_each_side=2, on_ends=1
         ),
-        "builds": [build_line(build) for build in page],
+        "builds": [build_line(build, waits) for build in page],
     }
 
 
-def _standing(job: Job, status: JobStatus) -> list[dict[str, Any]]:
+def _standing(job: Job, status: JobStatus) -> list[Build]:
     """Return the unfinished builds, then the latest success, then the last failure."""
     failed = Build.objects.filter(job=job, status=Build.Status.FAILED).newest_first()
     last = [status.latest_successful_build_id, failed.values_list("pk", flat=True).first()]
     numbers = [build.pk for build in status.unfinished] + [number for number in last if number]
     builds = Build.objects.select_related("requested_by").in_bulk(numbers)
-    return [build_line(builds[number]) for number in numbers if number in builds]
+    return [builds[number] for number in numbers if number in builds]
 
 
-def build_line(build: Build) -> dict[str, Any]:
-    """Return a build for a row of a list."""
+def build_line(build: Build, waits: Mapping[int, str]) -> dict[str, Any]:
+    """Return a build for a row of a list; `waits` says what for, by number."""
     return {
         "build": build,
         "duration": build.duration(timezone.now()),
-        "reason": reason(build),
+        "reason": reason(build) or waits.get(build.pk, ""),
     }

@@ -64,6 +64,7 @@ class Build(BaseModel):
     attempt: int = Field(description="2 for the first retry")
     retry_of: int | None = Field(description="the first attempt, of a retry")
     cancel_requested: Moment | None = Field(description="when somebody asked to cancel it")
+    waits_for: str | None = Field(description="why it has not begun yet, in words")
     dependency_builds: dict[str, int] = Field(description="the build it uses, by job")
     progress: Progress
 

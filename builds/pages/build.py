@@ -20,6 +20,7 @@ from builds.pages.progress import progress_part
 from builds.pages.tracebacks import traceback_links
 from builds.reading import read_together
 from builds.status import reason
+from builds.waiting import reasons
 from builds.workers import WorkerIdentity
 from jobs.policies import MAX_RETRIES
 
@@ -41,6 +42,7 @@ def _build_page(build: Build, query: Mapping[str, str]) -> dict[str, Any]:
         "duration": build.duration(timezone.now()),
         "timeout": build.timeout.total_seconds() if build.timeout else None,
         "waits_until": _waits_until(build),
+        "waits_for": reasons([build]).get(build.pk, ""),
         "worker": worker_label(build.worker),
         "inputs": build.inputs.select_related("job", "dep_build").order_by("pk"),
         "run_again": run_again_address(build),

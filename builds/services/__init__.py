@@ -3,9 +3,9 @@
 `wishes` say what is asked for, `inputs` choose which builds it uses, `plans` which others are made
 with it, `drafts` write builds down, `requests` asks for them, `promotions` let those of a plan go
 on when what they waited for has ended, `leases` runs, `cancels` stops and `retries` repeats them,
-`observations` stores what they report, `deletions` removes them (`selections` very many,
-`removals` with all their rows), `keeping` says which stay, `clusters` knows who works, `tokens` who
-may come in by the API, `nights` whose turn the upkeep is.
+`limits` says how many run at once, `observations` stores what they report, `deletions` removes them
+(`selections` very many, `removals` with all their rows), `keeping` says which stay, `clusters`
+knows who works, `tokens` who may come in by the API, `nights` whose turn the upkeep is.
 """
 
 from builds.services.cancels import cancel_build, cancel_builds
@@ -45,6 +45,7 @@ from builds.services.leases import (
     note_hang,
     unclaim,
 )
+from builds.services.limits import refuse_full, startable
 from builds.services.nights import begin_night, end_night, forget_old, hold_night
 from builds.services.observations import store_observations, store_progress
 from builds.services.plans import Made, cancel_plan, current_builds, plan_for, resume_plan
@@ -106,6 +107,7 @@ __all__ = [
     "prunable_builds",
     "prune_builds",
     "queue_build",
+    "refuse_full",
     "refuse_if_in_use",
     "refuse_unarmed",
     "remove_builds",
@@ -117,6 +119,7 @@ __all__ = [
     "revoke_token",
     "settle_forgotten",
     "silence_allowed",
+    "startable",
     "store_observations",
     "store_progress",
     "unclaim",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from django.conf import settings
 from django.db.models import QuerySet
 from django.db.models.functions import Now
@@ -9,6 +11,7 @@ from django.db.models.functions import Now
 from builds.database_time import seconds_ago
 from builds.upkeep_models import Cluster
 from builds.workers import WorkerIdentity
+from jobs.policies import DEFAULT_QUEUE
 
 # A cluster is alive while its last word is younger than so many heartbeats, or seconds.
 MISSED_BEATS = 3
@@ -16,18 +19,22 @@ LEAST_SECONDS = 15.0
 KEPT_SECONDS = 24 * 3600.0
 
 
-def beat_cluster(*, worker: WorkerIdentity, workers: int, trouble: str = "") -> None:
-    """Record that the main process of a cluster lives, and what keeps it from working well."""
+def beat_cluster(
+    *,
+    worker: WorkerIdentity,
+    workers: int,
+    trouble: str = "",
+    queues: Sequence[str] = (DEFAULT_QUEUE,),
+) -> None:
+    """Record that the main process of a cluster lives, and what keeps it from working well.
+
+    `queues` are those whose builds it runs.
+    """
+    facts = {"last_seen": Now(), "workers": workers, "trouble": trouble, "queue": ",".join(queues)}
     Cluster.objects.update_or_create(
         identity=str(worker),
-        defaults={"last_seen": Now(), "workers": workers, "trouble": trouble},
-        create_defaults={
-            "last_seen": Now(),
-            "workers": workers,
-            "trouble": trouble,
-            "host": worker.host,
-            "pid": worker.pid,
-        },
+        defaults=facts,
+        create_defaults={**facts, "host": worker.host, "pid": worker.pid},
     )
 
 

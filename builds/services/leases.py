@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import logging
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
-from django.db.models import F, Subquery
+from django.db.models import F, QuerySet, Subquery
 from django.db.models.functions import Now
 
 from builds.models import Build, BuildPayload
-from builds.services import cancels, observations, promotions, retries
+from builds.services import cancels, limits, observations, promotions, retries
 from builds.workers import WorkerIdentity
-from jobcontrol.exceptions import LeaseLost
+from jobcontrol.exceptions import LeaseLost, LimitReached
+from jobs.policies import DEFAULT_QUEUE
 
 if TYPE_CHECKING:
     from builds.sessions import BuildSession
@@ -44,21 +46,52 @@ class Outcome:
 def claim(
     *,
     worker: WorkerIdentity,
+    queues: Sequence[str] = (DEFAULT_QUEUE,),
     build_id: int | None = None,
     arm: bool = False,
     token: uuid.UUID | None = None,
 ) -> Build | None:
     """Take the best eligible build, or the one named, for `worker`; None when there is none.
 
-    The one place where a build becomes RUNNING: one conditional UPDATE, so that of any number of
-    workers one has it. A named build may be CREATED or QUEUED, and be armed by this.
+    Only builds of `queues`, whose order comes before that of their builds. A named build may be
+    CREATED or QUEUED, of any queue, and be armed by this. Raises LimitReached when the job of a
+    named build has as many running as its `concurrency` allows.
     """
     token = token or uuid.uuid4()
-    if build_id is None:
-        wanted = Build.objects.eligible()
-    else:
+    if build_id is not None:
         waiting = (Status.CREATED, Status.QUEUED)
-        wanted = Build.objects.filter(pk=build_id, status__in=waiting, deleting=False)
+        named = Build.objects.filter(pk=build_id, status__in=waiting, deleting=False)
+        return _take(named, worker=worker, token=token, in_place=True, arm=arm)
+    for name in queues:
+        full: list[str] = []
+        while True:
+            # One queue at a time: so the index gives its builds in their order.
+            eligible = limits.startable(Build.objects.eligible().filter(queue=name))
+            wanted = eligible.exclude(job__in=full) if full else eligible
+            try:
+                found = _take(wanted, worker=worker, token=token)
+            except LimitReached as reached:
+                full.append(reached.job_id)  # others were a moment faster
+                continue
+            if found is not None:
+                return found
+            break
+    return None
+
+
+def _take(
+    wanted: QuerySet[Build],
+    *,
+    worker: WorkerIdentity,
+    token: uuid.UUID,
+    in_place: bool = False,
+    arm: bool = False,
+) -> Build | None:
+    """Make the first of `wanted` RUNNING, and return it.
+
+    The one place where a build becomes RUNNING: one conditional UPDATE, so that of any number of
+    workers one has it. Raises LimitReached, and leaves it as it was, if that was one too many.
+    """
     with transaction.atomic():
         # SKIP LOCKED on PostgreSQL; on SQLite the transaction holds the write lock already.
         best = wanted.select_for_update(skip_locked=True).values("pk")[:1]
@@ -68,12 +101,15 @@ def claim(
             claim_token=token,
             start_time=Now(),
             heartbeat=Now(),
-            in_place=build_id is not None,
+            in_place=in_place,
             armed=True if arm else F("armed"),
         )
         if not claimed:
             return None
-        return Build.objects.select_related("job", "payload").get(claim_token=token)
+        build = Build.objects.select_related("job", "payload").get(claim_token=token)
+        if build.job.concurrency is not None:
+            limits.keep_limit(job=build.job)
+        return build
 
 
 def unclaim(*, token: uuid.UUID) -> bool:
@@ -134,6 +170,8 @@ def finish_build(
             _say_what_follows(session.build_id, status, outcome, retry=retry)
             if session.in_plan:
                 promotions.settle_after([session.build_id])
+            if session.limited_job is not None:
+                limits.wake_next(job_id=session.limited_job)
     except Exception:
         session.logs.give_back(entries)
         session.progress.give_back(nodes)
@@ -183,6 +221,7 @@ def close_build(*, build: Build, outcome: Outcome, lease_seconds: float | None) 
             _say_what_follows(build.pk, status, outcome, retry=not build.in_place)
             if build.plan_id is not None:
                 promotions.settle_after([build.pk])
+            limits.wake_next(job_id=build.job_id)
     except LeaseLost:
         return False
     return True

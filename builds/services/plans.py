@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models import Max
 
@@ -182,9 +181,8 @@ def _record(
         in_place=bool(runner),
     )
     _tell(made, request, plan)
-    ready = sum(build.status == Status.QUEUED for build in made)
-    if ready:
-        transaction.on_commit(partial(queue.wake, times=min(ready, settings.WORKERS)))
+    ready = [build.queue for build in made if build.status == Status.QUEUED]
+    transaction.on_commit(partial(queue.wake_each, ready))
     target = next((build for build in made if build.job_id == request.job.pk), made[-1])
     return Made(target=target, builds=made, plan=plan)
 

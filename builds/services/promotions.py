@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models import Case, Exists, OuterRef, Value, When
 from django.db.models.functions import Now
@@ -160,8 +159,10 @@ def _start(numbers: Sequence[int]) -> None:
         return
     status = Case(When(in_place=True, then=Value(Status.CREATED)), default=Value(Status.QUEUED))
     Build.objects.waiting().filter(pk__in=numbers).update(status=status)
+    queued = Build.objects.queued().filter(pk__in=numbers).order_by()
+    names = list(queued.values_list("queue", flat=True))
     transaction.on_commit(partial(_tell, "ready", numbers))
-    transaction.on_commit(partial(queue.wake, times=min(len(numbers), settings.WORKERS)))
+    transaction.on_commit(partial(queue.wake_each, names))
 
 
 def _fail(why: dict[int, str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -83,7 +84,7 @@ def queue_build(*, build: Build, arm: bool = False) -> Build:
     facts: dict[str, Any] = {"build": build.pk, "job": build.job_id, "trigger": build.trigger}
     user = build.requested_by
     transaction.on_commit(lambda: story.tell(logger, "requested", **facts, user=user))
-    transaction.on_commit(queue.wake)
+    transaction.on_commit(partial(queue.wake, queue=build.queue))
     return build
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Any
 
 from django.db import transaction
@@ -40,7 +41,7 @@ def retry_build(*, build_id: int, kind: str) -> Build | None:
     facts: dict[str, Any] = {"build": build.pk, "job": build.job_id, "retry": again.pk}
     facts |= {"attempt": again.attempt, "delay": delay or None}
     transaction.on_commit(lambda: story.tell(logger, "retried", **facts))
-    transaction.on_commit(queue.wake)
+    transaction.on_commit(partial(queue.wake, queue=again.queue))
     return again
 
 

@@ -21,7 +21,7 @@ from builds.management.commands.get_build import build_text
 from builds.models import Build
 from builds.presentation import build_detail
 from builds.progress import progress_tree
-from builds.runner import run_here
+from builds.turns import run_in_turn
 from jobcontrol.exceptions import InvalidRequest, NotFound, ProtectedJob
 from jobcontrol.utils.text import clean_text
 from jobcontrol_site.commands import EXIT_BUILD_FAILED, kept_clean, quieted
@@ -92,7 +92,7 @@ class Command(RegistryCommand):
         # The workers' own lines say what this command says in its answer.
         quiet = quieted("builds", logging.WARNING)
         with self._display(build), quiet, _ended_by_sigterm(), stdout:
-            return run_here(build, arm=arm)
+            return run_in_turn(build, say=self.warn, arm=arm)
 
     def _queue(self, job: Job, *, arm: bool, wait: bool) -> Build:
         with transaction.atomic():

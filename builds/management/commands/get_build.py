@@ -13,11 +13,13 @@ from builds.models import Build, BuildPayload
 from builds.presentation import build_detail
 from builds.progress import progress_tree
 from builds.status import reason
+from builds.waiting import reasons
 from builds.workers import WorkerIdentity
 from jobcontrol.utils import TracebackInfo
 from jobcontrol_site import output
 from jobcontrol_site.commands import Command as BaseCommand
 from jobcontrol_site.lookup import find_build
+from jobs.policies import DEFAULT_QUEUE
 
 
 class Command(BaseCommand):
@@ -61,6 +63,8 @@ def _facts(build: Build) -> RenderableType:
             ("Build", f"#{build.pk}"),
             ("Job", build.job_id),
             ("Status", output.styled(build.status)),
+            ("Waits", reasons([build]).get(build.pk, "")),
+            ("Queue", "" if build.queue == DEFAULT_QUEUE else build.queue),
             ("Failure", build.get_failure_kind_display() if build.failure_kind else ""),
             ("Reason", reason(build)),
             ("Asked by", build.get_trigger_display()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from typing import Any
 
 from django.core.management.base import CommandParser
@@ -11,6 +12,7 @@ from django.utils import timezone
 from builds.models import Build
 from builds.presentation import build_rows
 from builds.status import reason
+from builds.waiting import reasons
 from jobcontrol_site import output
 from jobcontrol_site.commands import Command as BaseCommand
 from jobcontrol_site.lookup import find_job
@@ -62,7 +64,7 @@ class Command(BaseCommand):
     def _table(self, builds: list[Build]) -> str:
         if not builds:
             return "No builds."
-        now = timezone.now()
+        now, waits = timezone.now(), reasons(builds)
         columns = ["Build", "Job", "Status", "Started", "Took", "Asked by", "Remarks"]
         rows = [
             (
@@ -72,7 +74,7 @@ class Command(BaseCommand):
                 output.moment(build.start_time),
                 output.seconds(build.duration(now)),
                 build.get_trigger_display(),
-                _remarks(build),
+                _remarks(build, waits),
             )
             for build in builds
         ]
@@ -80,8 +82,8 @@ class Command(BaseCommand):
         return output.render(output.table(columns, rows, terminal=terminal), terminal=terminal)
 
 
-def _remarks(build: Build) -> str:
-    line = _first_line(reason(build))
+def _remarks(build: Build, waits: Mapping[int, str]) -> str:
+    line = _first_line(reason(build) or waits.get(build.pk, ""))
     return f"{line} (kept)".strip() if build.keep else line
 
 

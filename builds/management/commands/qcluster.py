@@ -16,12 +16,14 @@ from django.conf import settings
 from django.core.management.base import CommandError
 from django.db import OperationalError, connection, connections
 
-from builds import flags, health, workers
+from builds import flags, health, queue, workers
 from builds.cluster import HealingCluster
 from builds.models import Build
 from builds.supervisor import MAX_BACKOFF_SECONDS, Supervisor
+from jobcontrol.exceptions import InvalidRequest
 from jobcontrol_site.commands import Command as BaseCommand
 from jobs import registry
+from jobs.policies import DEFAULT_QUEUE, MAX_QUEUE, queue_problem
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +41,14 @@ class Command(BaseCommand):
     help = "Start workers that run builds, and the supervisor that watches over them."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Take no argument of django-q2's: the queue is one."""
+        """Take no argument of django-q2's."""
+        parser.add_argument(
+            "--queue",
+            metavar="NAME",
+            action="append",
+            help="run builds of this queue only, in place of 'default'; several (with commas, or "
+            "given again) are served in their order",
+        )
         parser.add_argument(
             "--check",
             action="store_true",
@@ -54,6 +63,7 @@ class Command(BaseCommand):
         if options.get("check"):
             self._check()
             return
+        queue.serve(_queues(options.get("queue") or [DEFAULT_QUEUE]))
         stop = Event()
         _on_signals(stop)
         if not _wait_for_database(stop):
@@ -62,7 +72,9 @@ class Command(BaseCommand):
         # Says in one line that there are no tables; the pusher would say it for ever.
         Build.objects.exists()
         cluster = _start_cluster()
-        logger.info("%s workers are ready (stop with Ctrl-C)", settings.WORKERS)
+        names = ", ".join(queue.served())
+        text = "%s workers are ready for the queue %s (stop with Ctrl-C)"
+        logger.info(text, settings.WORKERS, names)
         supervisor = Supervisor(cluster.wake_ups.wake)
         while True:
             supervisor.run(stop, cluster.is_alive)
@@ -88,6 +100,18 @@ class Command(BaseCommand):
             sys.exit(1)
         else:
             raise CommandError(text, returncode=1)
+
+
+def _queues(given: list[str]) -> list[str]:
+    """Return the names in what `--queue` was given. Raises InvalidRequest for what is no name."""
+    names = [name.strip() for text in given for name in text.split(",")]
+    for name in names:
+        problem = queue_problem(name)
+        if problem:
+            raise InvalidRequest(f"--queue: the name of a queue {problem}.")
+    if len(",".join(names)) > MAX_QUEUE:
+        raise InvalidRequest(f"--queue: all names together have more than {MAX_QUEUE} characters.")
+    return names
 
 
 def _start_cluster() -> HealingCluster:

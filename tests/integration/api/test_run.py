@@ -65,7 +65,7 @@ def test_a_job_is_built_without_a_body(operator):
 
 def test_a_worker_is_woken(operator, monkeypatch, django_capture_on_commit_callbacks):
     woken = []
-    monkeypatch.setattr("builds.queue.wake", lambda: woken.append(True))
+    monkeypatch.setattr("builds.queue.wake", lambda **_: woken.append(True))
     with django_capture_on_commit_callbacks(execute=True):
         operator.run("first")
     assert woken == [True]

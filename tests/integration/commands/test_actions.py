@@ -164,7 +164,7 @@ def in_a_worker(monkeypatch):
         finally:
             connection.close()
 
-    monkeypatch.setattr(queue, "wake", lambda: threading.Thread(target=work).start())
+    monkeypatch.setattr(queue, "wake", lambda **_: threading.Thread(target=work).start())
 
 
 @pytest.mark.parametrize(

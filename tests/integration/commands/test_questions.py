@@ -67,6 +67,7 @@ BUILD = {
     "attempt",
     "retry_of",
     "cancel_requested",
+    "waits_for",
     "dependency_builds",
     "progress",
 }

@@ -30,6 +30,8 @@ FILE = """
         dependencies: [other/job]
         protected: true
         priority: 5
+        concurrency: 2
+        queue: heavy
       - id: other/job
         function: math:sqrt
         args: [9]
@@ -71,6 +73,7 @@ def test_the_rows_say_what_the_file_says(config_file):
     assert scan.problem == ""
     made = Job.objects.get(pk="report")
     assert (made.protected, made.priority, made.position) == (True, 5, 1)
+    assert (made.concurrency, made.queue) == (2, "heavy")
     assert tags.decode(made.config)["args"] == [tags.Retval("scan"), 2]
     assert "- !retval 'scan'" in made.config_text or "- !retval scan" in made.config_text
     links = made.dependency_links.values_list("depends_on_id", flat=True)
@@ -122,6 +125,7 @@ def test_a_comment_makes_a_revision_and_changes_no_job(config_file):
     [
         {"title": "New"}, {"notes": "New"}, {"tags": ["x"]}, {"protected": True}, {"args": [2]},
         {"kwargs": {"a": 1}}, {"priority": 3}, {"my_key": "mine"}, {"dependencies": ["a"]},
+        {"concurrency": 2}, {"queue": "heavy"},
         {"function": "math:floor"}, {"cleanup": "math:floor"}, {"pinned_builds": {"a": 1}},
     ],
 )  # fmt: skip

@@ -49,7 +49,7 @@ def jobs(transactional_db):
 @pytest.fixture
 def wakes(monkeypatch):
     sent = []
-    monkeypatch.setattr(queue, "wake", lambda times=1: sent.append(times) or True)
+    monkeypatch.setattr(queue, "wake", lambda times=1, queue="default": sent.append(times) or True)
     return sent
 
 

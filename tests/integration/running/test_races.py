@@ -20,7 +20,7 @@ from builds import queue, services
 from builds.models import Build, Deletion
 from builds.sessions import BuildSession
 from builds.workers import WorkerIdentity
-from jobcontrol.exceptions import BuildStateError, LeaseLost
+from jobcontrol.exceptions import BuildStateError, LeaseLost, LimitReached
 from jobs.models import Job
 from jobs.redaction import Redactor
 from tests.support.jobs import use_config
@@ -34,6 +34,7 @@ jobs:
   - id: again
     function: "tests.support.odd_jobs:value"
     retries: {count: 5, on: [exception, worker_lost]}
+  - {id: alone, function: "tests.support.odd_jobs:value", concurrency: 1}
 """
 LEASE = 60.0
 DONE = services.Outcome(status=Build.Status.SUCCESSFUL)
@@ -43,7 +44,7 @@ LOST = services.Outcome(status=Build.Status.FAILED, failure_kind="worker_lost")
 
 @pytest.fixture(autouse=True)
 def config(transactional_db, monkeypatch):
-    monkeypatch.setattr(queue, "wake", lambda times=1: True)
+    monkeypatch.setattr(queue, "wake", lambda times=1, queue="default": True)
     use_config(CONFIG)
 
 
@@ -67,7 +68,7 @@ class Pair:
                     return
                 try:
                     self._said[number] = act()
-                except (BuildStateError, LeaseLost) as error:
+                except (BuildStateError, LeaseLost, LimitReached) as error:
                     self._said[number] = type(error).__name__
                 except BaseException as error:
                     self._said[number] = repr(error)
@@ -273,3 +274,67 @@ def test_claims_given_back_against_a_supervisor(pair: Pair):
         Build.objects.filter(retry_of=made).delete()
     tell(seen)
     assert set(seen) <= {(True, False, "FAILED", 1), (False, True, "QUEUED", 0)}
+
+
+def test_two_claims_of_a_job_with_one_place(pair: Pair):
+    seen: Counter = Counter()
+    worker = WorkerIdentity.current()
+    for round_ in range(TIMES):
+        made = [asked("alone") for _ in range(3)]
+        number = made[2].pk if round_ % 2 else None
+        said = pair.race(
+            lambda: services.claim(worker=worker) is not None,
+            lambda number=number: services.claim(worker=worker, build_id=number) is not None,
+        )
+        running = Build.objects.running().count()
+        seen[("named" if number else "any", frozenset(said), running)] += 1
+        Build.objects.all().delete()
+    tell(seen)
+    assert set(seen) <= {
+        ("any", frozenset({True, False}), 1),
+        ("named", frozenset({True, False}), 1),
+        ("named", frozenset({True, "LimitReached"}), 1),
+    }
+
+
+def test_a_claim_against_the_end_of_the_build_that_has_the_place(pair: Pair, monkeypatch):
+    """Whoever comes first: the place is taken, or somebody is woken for it after the end."""
+    woken: list[str] = []
+
+    def wake(times: int = 1, queue: str = "default") -> bool:
+        woken.append(queue)
+        return True
+
+    monkeypatch.setattr(queue, "wake", wake)
+    seen: Counter = Counter()
+    worker = WorkerIdentity.current()
+    for _ in range(TIMES):
+        made = claimed("alone")
+        asked("alone")
+        woken.clear()
+        session = BuildSession(made.pk, made.claim_token, Redactor({}), limited_job="alone")
+        said = pair.race(
+            lambda: services.claim(worker=worker) is not None,
+            lambda session=session: str(services.finish_build(session=session, outcome=DONE)),
+        )
+        taken = Build.objects.running().exists()
+        seen[(*said, taken or bool(woken))] += 1
+        Build.objects.all().delete()
+    tell(seen)
+    assert set(seen) <= {(True, "SUCCESSFUL", True), (False, "SUCCESSFUL", True)}
+
+
+def test_a_claim_against_a_sync_that_lowers_the_limit(pair: Pair):
+    seen: Counter = Counter()
+    worker = WorkerIdentity.current()
+    for _ in range(max(TIMES // 10, 10)):
+        use_config(CONFIG.replace("concurrency: 1", "concurrency: 2"))
+        claimed("alone")
+        asked("alone")
+        said = pair.race(
+            lambda: services.claim(worker=worker) is not None, lambda: use_config(CONFIG)
+        )
+        seen[(*said, Build.objects.running().count())] += 1
+        Build.objects.all().delete()
+    tell(seen)
+    assert set(seen) <= {(True, None, 2), (False, None, 1)}

@@ -38,6 +38,7 @@ COUNT = 2  # retries of the job `again`
 CONFIG = f"""
 jobs:
   - {{id: once, function: "tests.support.odd_jobs:value"}}
+  - {{id: alone, function: "tests.support.odd_jobs:value", concurrency: 1}}
   - id: again
     function: "tests.support.odd_jobs:value"
     timeout: 30
@@ -79,7 +80,7 @@ class Promises(RuleBasedStateMachine):
 
     @initialize()
     def wire(self) -> None:
-        queue.wake = lambda times=1: self.send(times)
+        queue.wake = lambda times=1, queue="default": self.send(times)
         WorkerIdentity.is_alive = lambda identity: self.owner(identity).lives
         WorkerIdentity.kill = self.kill_by_supervisor(self)
         for job in ("again", "once"):
@@ -126,7 +127,7 @@ class Promises(RuleBasedStateMachine):
 
     # --- What people do ---
 
-    @rule(job=st.sampled_from(["once", "again"]))
+    @rule(job=st.sampled_from(["once", "again", "alone"]))
     def ask(self, job: str) -> None:
         services.request_build(job=Job.objects.get(pk=job), trigger="python")
 
@@ -203,7 +204,8 @@ class Promises(RuleBasedStateMachine):
     def end_build(self, worker: Worker, how: str) -> None:
         build, worker.build = worker.build, None
         assert build is not None
-        session = BuildSession(build.pk, build.claim_token, Redactor({}))
+        limited = build.job_id if build.job_id == "alone" else None
+        session = BuildSession(build.pk, build.claim_token, Redactor({}), limited_job=limited)
         before = Build.objects.get(pk=build.pk)
         try:
             status = services.finish_build(session=session, outcome=OUTCOMES[how])
@@ -272,6 +274,10 @@ class Promises(RuleBasedStateMachine):
             assert self.claims[build.pk] == [build.claim_token]
         for tokens in self.claims.values():
             assert len(tokens) <= 1, "it ran twice"
+
+    @invariant()
+    def no_job_has_more_running_than_it_allows(self) -> None:
+        assert Build.objects.running().filter(job="alone").count() <= 1
 
     @invariant()
     def what_is_cancelled_ends_cancelled(self) -> None:

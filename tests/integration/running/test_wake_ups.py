@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from django.db import OperationalError, transaction
 from django.db.models.functions import Now
+from django_q.conf import Conf
 from django_q.models import OrmQ
 
 from builds import flags, queue, services
@@ -29,7 +30,7 @@ def woken(monkeypatch):
     """Count wake-ups in place of sending them."""
     sent: list[int] = []
 
-    def wake(times: int = 1) -> bool:
+    def wake(times: int = 1, queue: str = "default") -> bool:
         sent.append(times)
         return True
 
@@ -37,7 +38,7 @@ def woken(monkeypatch):
     return sent
 
 
-def broken_broker():
+def broken_broker(_name="default"):
     raise ConnectionError("nobody there")
 
 
@@ -138,6 +139,61 @@ def test_a_round_of_the_supervisor_wakes_and_a_cluster_that_stops_does_not(job, 
     flags.stopping.set()
     Supervisor(woken.append).tick()
     assert woken == [1]
+
+
+# --- Queues ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def serving():
+    yield queue.serve
+    queue.serve(["default"])
+
+
+LONG = "x" * 100
+NAMES = ("default", "heavy", "other", LONG)
+
+
+@pytest.fixture(params=["database", "redis"])
+def broker(request, monkeypatch):
+    """Make the broker of a cluster, which wake-ups are sent through too."""
+    if request.param == "database":
+        return queue.DatabaseBroker
+    monkeypatch.setattr(Conf, "REDIS", request.getfixturevalue("redis_url"))
+    monkeypatch.setattr(Conf, "BROKER_CLASS", "builds.queue.RedisBroker")
+    monkeypatch.setattr(queue._Kept, "brokers", {})
+    client = queue.RedisBroker().connection
+    client.delete(*(queue.redis_key(queue._key(name)) for name in NAMES))
+    return queue.RedisBroker
+
+
+def test_a_cluster_takes_the_wake_ups_of_its_own_queues_only(broker, serving):
+    for name in ("heavy", *NAMES):
+        assert queue.wake(queue=name)
+    serving(["heavy", LONG])
+    assert [len(broker().dequeue() or []) for _ in range(4)] == [1, 1, 1, 0]
+    serving(["other"])
+    assert [len(broker().dequeue() or []) for _ in range(2)] == [1, 0]
+    serving(["default"])
+    assert [len(broker().dequeue() or []) for _ in range(2)] == [1, 0]
+
+
+def test_many_builds_wake_as_many_workers_as_a_cluster_has_in_each_queue(woken_queues, settings):
+    settings.WORKERS = 3
+    queue.wake_each(["heavy"] * 2 + ["default"] * 9)
+    assert woken_queues == {"heavy": 2, "default": 3}
+
+
+@pytest.fixture
+def woken_queues(monkeypatch) -> dict[str, int]:
+    sent: dict[str, int] = {}
+    monkeypatch.setattr(queue, "wake", lambda times, queue: sent.update({queue: times}))
+    return sent
+
+
+def test_wake_ups_of_the_default_queue_have_the_key_that_they_always_had():
+    queue.wake()
+    assert OrmQ.objects.get().key == "jobcontrol"
 
 
 # --- The broker in the database -------------------------------------------------------------------

@@ -198,6 +198,16 @@ BROKEN: dict[str, tuple[str | bytes, list[tuple[str, int | None, str]]]] = {
         jobs("- id: a", G, "  priority: 99999999999"),
         [("range", 4, "between")],
     ),
+    "concurrency": (jobs("- id: a", G, "  concurrency: few"), [("type", 4, "whole number")]),
+    "concurrency of yes": (jobs("- id: a", G, "  concurrency: yes"), [("type", 4, "whole")]),
+    "concurrency of none": (jobs("- id: a", G, "  concurrency: 0"), [("range", 4, "between 1")]),
+    "queue": (jobs("- id: a", G, "  queue: 'a,b'"), [("queue", 4, "letters, digits")]),
+    "queue without a name": (jobs("- id: a", G, "  queue: ''"), [("queue", 4, "letters")]),
+    "queue type": (jobs("- id: a", G, "  queue: [a]"), [("type", 4, "text")]),
+    "queue too long": (
+        jobs("- id: a", G, f"  queue: {'x' * 101}"),
+        [("queue", 4, "101 characters; at most 100")],
+    ),
     "key of a job": (jobs("- id: a", G, "  3: x"), [("key", 4, "must be text")]),
     # between jobs
     "unknown dependency": (

@@ -156,6 +156,8 @@ def configurations(draw: Any) -> dict[str, Any]:
             "notes": WORDS,
             "tags": st.lists(NAMES, max_size=3, unique=True),
             "protect": st.booleans(),
+            "concurrency": st.integers(1, 9),
+            "queue": st.sampled_from(["default", "heavy"]),
             "priority": st.integers(-9, 9),
             "args": st.lists(ARGUMENTS | earlier.map(reference), max_size=3),
             "kwargs": st.dictionaries(WORDS, ARGUMENTS | st.just(Secret("key")), max_size=3),

@@ -251,12 +251,26 @@ def test_unknown_keys_are_kept_and_warned_about_with_the_nearest_name() -> None:
     assert configuration.site.redis_url is None
 
 
-@pytest.mark.parametrize("key", ["concurrency", "queue", "schedule"])
+@pytest.mark.parametrize("key", ["schedule"])
 def test_keys_of_later_versions_are_unknown_yet(key: str) -> None:
     configuration = load_text(f"jobs:\n- {{id: a, function: 'm:f', {key}: 3}}\n")
     (warning,) = configuration.warnings
     assert (warning.rule, warning.key) == ("unknown-key", key)
     assert configuration.jobs[0].config[key] == 3
+
+
+def test_limits_and_queues() -> None:
+    configuration = load_text(
+        "jobs:\n- {id: a, function: 'm:f', concurrency: 3, queue: heavy-1.x_y}\n"
+        "- {id: b, function: 'm:f', concurrency: null, queue: null}\n"
+        "- {id: c, function: 'm:f', queue: 7}\n"
+    )
+    assert [(spec.concurrency, spec.queue) for spec in configuration.jobs] == [
+        (3, "heavy-1.x_y"),
+        (None, "default"),
+        (None, "7"),
+    ]
+    assert configuration.warnings == ()
 
 
 def test_short_secrets_are_warned_about_without_their_value() -> None:
