@@ -9,10 +9,14 @@ may come in by the API, `nights` whose turn the upkeep is.
 from builds.services.cancels import cancel_build, cancel_builds
 from builds.services.clusters import (
     beat_cluster,
+    drain_cluster,
     end_cluster,
     forget_dead_clusters,
+    is_to_drain,
     live_clusters,
     silence_allowed,
+    taking_clusters,
+    undrain_cluster,
 )
 from builds.services.deletions import (
     beat_deletion,
@@ -78,6 +82,7 @@ __all__ = [
     "close_lost_deletion",
     "confirm_choice",
     "create_build",
+    "drain_cluster",
     "end_cluster",
     "end_night",
     "finish_build",
@@ -88,6 +93,7 @@ __all__ = [
     "hold",
     "hold_night",
     "is_held",
+    "is_to_drain",
     "issue_token",
     "keep_build",
     "latest_successful_builds",
@@ -108,7 +114,9 @@ __all__ = [
     "silence_allowed",
     "store_observations",
     "store_progress",
+    "taking_clusters",
     "unclaim",
+    "undrain_cluster",
     "unfinished_users",
     "user_of_token",
     "waiting_removals",

@@ -63,7 +63,7 @@ class Command(BaseCommand):
         Build.objects.exists()
         cluster = _start_cluster()
         logger.info("%s workers are ready (stop with Ctrl-C)", settings.WORKERS)
-        supervisor = Supervisor(cluster.wake_ups.wake)
+        supervisor = Supervisor(cluster.wake_ups.wake, cluster.worker_pids.read)
         while True:
             supervisor.run(stop, cluster.is_alive)
             if stop.is_set():
@@ -75,7 +75,7 @@ class Command(BaseCommand):
             except RuntimeError as error:  # django-q2's, when the sentinel dies at its start
                 logger.error("%s", error)  # noqa: TRY400 - the sentinel has told why
             else:
-                supervisor.use(cluster.wake_ups.wake)
+                supervisor.use(cluster.wake_ups.wake, cluster.worker_pids.read)
         _stop(cluster, supervisor)
 
     def _check(self) -> None:
