@@ -21,10 +21,10 @@ import sys
 import termios
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from multiprocessing.sharedctypes import RawValue
+from multiprocessing.sharedctypes import RawArray, RawValue
 from time import sleep
 from types import FrameType
 from typing import Any
@@ -34,11 +34,13 @@ from django_q.cluster import Cluster, Sentinel, get_mp_context
 from django_q.conf import Conf
 from django_q.worker import worker
 
+from builds import flags
 from builds.flags import Flag
 from builds.queue import WORK
 
 _STOP = "STOP"  # django-q2's word for it
 _FULL_SECONDS = 0.005  # between two looks at a full pipe
+_DRAINED_SECONDS = 0.2  # between two looks whether a drained cluster takes messages again
 _PARENT_SECONDS = 1.0  # between two looks at the parent, where the kernel does not watch it
 _PR_SET_PDEATHSIG = 1
 
@@ -85,6 +87,9 @@ class WakeUps:
             return
         while not self.empty():
             sleep(_FULL_SECONDS)
+        # Nor does one that is drained: its workers would throw them away.
+        while flags.draining.is_set() and not flags.stopping.is_set():
+            sleep(_DRAINED_SECONDS)
         os.write(self._in, b"W")
 
     def wake(self, times: int) -> None:
@@ -126,6 +131,22 @@ class Results(WakeUps):
             super().put(task)
 
 
+class WorkerPids:
+    """The process ids of the workers, which the sentinel writes and the main process reads."""
+
+    def __init__(self, most: int) -> None:
+        self._numbers: Any = RawArray(ctypes.c_int, most)
+
+    def write(self, pids: Sequence[int]) -> None:
+        """Keep these."""
+        for place in range(len(self._numbers)):
+            self._numbers[place] = pids[place] if place < len(pids) else 0
+
+    def read(self) -> list[int]:
+        """Return those kept last. Some may be gone."""
+        return [pid for pid in self._numbers if pid]
+
+
 # --- Processes ------------------------------------------------------------------------------------
 
 
@@ -159,6 +180,7 @@ class HealingSentinel(Sentinel):
 
     # Set by the main process before it forks the sentinel.
     wake_ups: WakeUps
+    worker_pids: WorkerPids
     main_process: int
 
     def start(self) -> None:
@@ -185,6 +207,7 @@ class HealingSentinel(Sentinel):
             child.timer = args[2]  # where the sentinel looks for it
             self.pool.append(child)
         child.start()
+        self.worker_pids.write([one.pid for one in self.pool if one.pid])
         return child
 
 
@@ -197,7 +220,9 @@ class HealingCluster(Cluster):
         for number, handler in handlers.items():
             signal.signal(number, handler)  # it takes them for itself
         self.wake_ups = WakeUps()
+        self.worker_pids = WorkerPids(Conf.WORKERS)
         HealingSentinel.wake_ups = self.wake_ups
+        HealingSentinel.worker_pids = self.worker_pids
         HealingSentinel.main_process = os.getpid()
         # Where django-q2 looks these names up; it has no setting for them.
         names = {"Sentinel": HealingSentinel, "Event": Flag, "Value": Timer}

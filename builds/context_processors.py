@@ -1,4 +1,4 @@
-"""What every admin page says about the workers: that none lives, or what troubles one."""
+"""What every admin page says about the workers: that none takes builds, or what troubles one."""
 
 from __future__ import annotations
 
@@ -25,15 +25,18 @@ REMEMBERED_SECONDS = 5  # a page in between may tell what was true so long ago
 def workers(request: HttpRequest) -> dict[str, Any]:
     """Give logged-in staff `worker_command`, what starts a worker, when none lives.
 
-    And `worker_troubles`, of those that live, and `unserved_queues`: those in which builds wait
-    though no live cluster serves them. For anybody else all are empty.
+    `workers_drained`: whether all that live were asked to drain; `worker_troubles`, what they say;
+    `unserved_queues`: those in which builds wait though no live cluster serves them. For anybody
+    else all of it is empty.
     """
     user = getattr(request, "user", None)
     if user is None or not (user.is_active and user.is_staff):
-        return {"worker_command": "", "worker_troubles": [], "unserved_queues": []}
-    command = "" if is_any_alive() else worker_command()
+        nothing: dict[str, Any] = {"worker_command": "", "workers_drained": False}
+        return {**nothing, "worker_troubles": [], "unserved_queues": []}
+    is_alive = is_any_alive()
     return {
-        "worker_command": command,
+        "worker_command": "" if is_alive else worker_command(),
+        "workers_drained": is_alive and not _Remembered.takes_builds,
         "worker_troubles": _Remembered.troubles,
         "unserved_queues": [(name, worker_command(name)) for name in _Remembered.unserved],
     }
@@ -43,6 +46,7 @@ class _Remembered:
     """What was found when it was last looked for, in this process."""
 
     alive = False
+    takes_builds = False
     troubles: list[str] = []  # each as one line
     unserved: list[str] = []  # queues
     until = float("-inf")  # as time.monotonic() counts
@@ -54,6 +58,7 @@ def is_any_alive() -> bool:
     if now >= _Remembered.until:
         alive = list(services.live_clusters())
         _Remembered.alive = bool(alive)
+        _Remembered.takes_builds = any(one.drain_requested is None for one in alive)
         _Remembered.troubles = [f"{one}: {one.trouble}" for one in alive if one.trouble]
         _Remembered.unserved = _unserved(alive) if alive else []
         _Remembered.until = now + REMEMBERED_SECONDS

@@ -51,8 +51,8 @@ def delete_build(
 
 
 def run_next() -> Deletion | None:
-    """Claim and carry out a waiting deletion; None when there is none or the worker is to stop."""
-    if flags.stopping.is_set():
+    """Claim and carry out a waiting deletion; None when there is none, or none is to be taken."""
+    if not flags.takes_work():
         return None
     worker = WorkerIdentity.current()
     deletion = recorder().call(lambda: services.claim_deletion(worker=worker))

@@ -45,5 +45,13 @@ class Flag:
 stopping = Flag()
 """Workers claim nothing any more."""
 
+draining = Flag()
+"""Workers claim nothing until it is taken back; the cluster itself goes on."""
+
 interrupting = Flag()
 """What still runs in a worker is interrupted: the time to end by itself is over."""
+
+
+def takes_work() -> bool:
+    """Whether workers of this cluster may take builds and deletions."""
+    return not (stopping.is_set() or draining.is_set())

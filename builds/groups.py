@@ -11,6 +11,7 @@ VIEWER = (
     "jobs.view_configrevision",
     "builds.view_build",
     "builds.view_deletion",
+    "builds.view_cluster",
 )
 OPERATOR = (*VIEWER, "builds.run_build")
 MANAGER = (
@@ -18,6 +19,7 @@ MANAGER = (
     "builds.run_protected_build",
     "builds.delete_build",
     "builds.download_pickle",
+    "builds.drain_cluster",
 )
 GROUPS = {"viewer": VIEWER, "operator": OPERATOR, "manager": MANAGER}
 

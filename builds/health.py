@@ -10,12 +10,15 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError, connection
+from django.db.models import BooleanField as Bool
+from django.db.models import ExpressionWrapper, Q
 from django.db.models.functions import Now
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from builds import services
+from builds.database_time import seconds_ago
 from builds.upkeep_models import Cluster
 from builds.workers import WorkerIdentity
 from jobs import registry
@@ -26,10 +29,14 @@ OK = "ok"
 
 @dataclass(frozen=True)
 class Beat:
-    """The last word of any supervisor: how long ago it came, in seconds of database time."""
+    """The last word of any supervisor: how long ago it came, in seconds of database time.
+
+    `is_drained` says that all that live were asked to take no builds.
+    """
 
     age: float | None = None
     is_alive: bool = False
+    is_drained: bool = False
     has_trouble: bool = False
 
 
@@ -46,13 +53,13 @@ def healthz(request: HttpRequest) -> JsonResponse:
         database = "away"
     is_well = database == OK and registry_says != "none"
     if "worker" in request.GET:
-        is_well = is_well and beat.is_alive
+        is_well = is_well and beat.is_alive and not beat.is_drained
     broker = ("trouble" if beat.has_trouble else OK) if beat.is_alive else "unknown"
     reply: dict[str, Any] = {
         "status": OK if is_well else "failing",
         "database": database,
         "registry": registry_says,
-        "supervisor": OK if beat.is_alive else "none",
+        "supervisor": _supervisor(beat),
         "supervisor_age": None if beat.age is None else round(beat.age, 1),
         "broker": broker,
     }
@@ -60,13 +67,26 @@ def healthz(request: HttpRequest) -> JsonResponse:
 
 
 def last_beat() -> Beat:
-    """Return what the supervisor that was heard of last said."""
-    newest = Cluster.objects.annotate(now=Now()).order_by("-last_seen").first()
+    """Return what the supervisor that was heard of last said, of those that take builds if any."""
+    is_taking = Q(drain_requested=None, last_seen__gte=seconds_ago(services.silence_allowed()))
+    clusters = Cluster.objects.annotate(now=Now(), is_taking=ExpressionWrapper(is_taking, Bool()))
+    newest = clusters.order_by("-is_taking", "-last_seen").first()
     if newest is None:
         return Beat()
     age: timedelta = newest.now - newest.last_seen
     is_alive = age.total_seconds() < services.silence_allowed()
-    return Beat(max(age.total_seconds(), 0.0), is_alive, has_trouble=bool(newest.trouble))
+    return Beat(
+        max(age.total_seconds(), 0.0),
+        is_alive,
+        is_drained=is_alive and newest.drain_requested is not None,
+        has_trouble=bool(newest.trouble),
+    )
+
+
+def _supervisor(beat: Beat) -> str:
+    if not beat.is_alive:
+        return "none"
+    return "drained" if beat.is_drained else OK
 
 
 def check_this_host() -> tuple[bool, str]:
@@ -88,7 +108,9 @@ def check_this_host() -> tuple[bool, str]:
     if newest.pk not in alive:
         return False, f"the worker of this host (process {newest.pid}) is silent, {heard}."
     trouble = f", but {newest.trouble}" if newest.trouble else "."
-    return True, f"process {newest.pid} with {newest.workers} workers lives, {heard}{trouble}"
+    drained = "" if newest.drain_requested is None else " and takes no builds (it is drained)"
+    workers = f"process {newest.pid} with {newest.workers} workers"
+    return True, f"{workers} lives{drained}, {heard}{trouble}"
 
 
 def _is_here(cluster: Cluster) -> bool:

@@ -13,10 +13,12 @@ from jobs import registry
 
 KEPT = "Marked it to be kept."
 UNKEPT = "Took the mark away that kept it."
+DRAINED = "Asked it to drain."
+UNDRAINED = "Took it up again."
 
 
 def note(user: Any, obj: Model, message: str) -> None:
-    """Write a line into the history of a job or a build; secrets masked."""
+    """Write a line into the history of a job, a build or a cluster; secrets masked."""
     note_many(user, [obj], message)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from django.db.models import QuerySet
 from django.db.models.functions import Left, Length
 
+from builds.crews import Crew
 from builds.models import (
     Build,
     BuildDependency,
@@ -184,6 +185,39 @@ def deletion_detail(deletion: Deletion) -> Json:
         "ended": iso(deletion.ended),
         "log": deletion.log,
         "exception": failure.final_line if failure else None,
+    }
+
+
+def crew_row(crew: Crew) -> Json:
+    """Return a cluster with its workers and what they run."""
+    cluster = crew.cluster
+    asking = cluster.drain_requested_by
+    return {
+        "id": cluster.pk,
+        "host": cluster.host,
+        "pid": cluster.pid,
+        "queue": cluster.queue,
+        "state": crew.state,
+        "workers": cluster.workers,
+        "busy": crew.busy,
+        "started": iso(cluster.started),
+        "last_seen": iso(cluster.last_seen),
+        "trouble": cluster.trouble,
+        "drain_requested": iso(cluster.drain_requested),
+        "drain_requested_by": asking.get_username() if asking else None,
+        "processes": [
+            {
+                "pid": worker.pid,
+                "started": iso(worker.since),
+                "memory": worker.memory,
+                "builds": [
+                    {"id": one.pk, "job_id": one.job_id, "start_time": iso(one.start_time)}
+                    for one in worker.builds
+                ],
+                "deletions": [one.build_number for one in worker.deletions],
+            }
+            for worker in crew.workers
+        ],
     }
 
 

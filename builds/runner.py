@@ -62,8 +62,8 @@ Kind = Build.FailureKind
 
 
 def run_next() -> Build | None:
-    """Claim and run the best eligible build; None when there is none, or the worker is to stop."""
-    return None if flags.stopping.is_set() else _claim_and_run(None)
+    """Claim and run the best eligible build; None when there is none, or none is to be taken."""
+    return _claim_and_run(None) if flags.takes_work() else None
 
 
 def run_here(build: Build, *, arm: bool = False) -> Build:

@@ -7,7 +7,7 @@ Nothing here goes through the queue that it repairs.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from threading import Event
@@ -22,7 +22,7 @@ from builds import flags, queue, services, story
 from builds.housekeeping import Housekeeping
 from builds.models import Build, Deletion
 from builds.services import Outcome
-from builds.workers import WorkerIdentity
+from builds.workers import WorkerIdentity, describe
 from jobs import registry
 from jobs.policies import spoken
 
@@ -33,7 +33,8 @@ TICK_SECONDS = 1.0
 LOST_AFTER = timedelta(seconds=2)
 SETTLE_SECONDS = 5.0  # between two looks at what waits in plans
 MAX_BACKOFF_SECONDS = 10.0
-# For so many heartbeats after the database was away, nothing is ended but what died.
+# For so many heartbeats after the database was away, nothing is ended but what died; after the
+# start of a supervisor, nothing of other hosts.
 PATIENT_BEATS = 2
 
 Kind = Build.FailureKind
@@ -42,9 +43,15 @@ Kind = Build.FailureKind
 class Supervisor:
     """Reconciles until told to stop."""
 
-    def __init__(self, wake: Callable[[int], None]) -> None:
-        """`wake` wakes so many of this cluster's own workers, without the broker."""
+    def __init__(
+        self, wake: Callable[[int], None], worker_pids: Callable[[], Sequence[int]] = tuple
+    ) -> None:
+        """`wake` wakes so many of this cluster's own workers, without the broker.
+
+        `worker_pids` tells which processes they are.
+        """
         self._wake = wake
+        self._worker_pids = worker_pids
         self._identity = WorkerIdentity.current()
         self._last_beat = float("-inf")
         self._last_settling = float("-inf")
@@ -53,12 +60,18 @@ class Supervisor:
         self.stopped: set[int] = set()
         self._is_away = False
         self._patient_until = float("-inf")
+        # The database may have been away until a moment ago, for all that this process knows. Of
+        # other hosts it hears by leases alone; their workers renew them first.
+        self._new_until = monotonic() + PATIENT_BEATS * settings.HEARTBEAT_SECONDS
         self._trouble = ""
         self.housekeeping = Housekeeping()
 
-    def use(self, wake: Callable[[int], None]) -> None:
+    def use(
+        self, wake: Callable[[int], None], worker_pids: Callable[[], Sequence[int]] = tuple
+    ) -> None:
         """Wake the workers of another cluster from now on."""
         self._wake = wake
+        self._worker_pids = worker_pids
 
     def run(self, stop: Event, goes_on: Callable[[], bool]) -> None:
         """Tick until `stop` is set or nothing goes on; a failing database is waited for."""
@@ -100,11 +113,13 @@ class Supervisor:
         # First: on SQLite a worker that was stopped in the middle of a write shuts everybody out.
         self.close_lost_builds()
         self.say_alive()
+        self.heed_drain()
         registry.ensure_current()
         self.close_lost_deletions()
         self.settle_forgotten()
-        if not flags.stopping.is_set():
+        if flags.takes_work():
             self.wake_for_what_waits()
+        if not flags.stopping.is_set():
             self.housekeeping.step()
 
     def say_alive(self) -> None:
@@ -119,12 +134,27 @@ class Supervisor:
                 workers=settings.WORKERS,
                 trouble=trouble,
                 queues=queue.served(),
+                processes=describe(self._worker_pids()),
+                draining=flags.draining.is_set(),
             )
             self._last_beat = monotonic()
 
+    def heed_drain(self) -> None:
+        """Keep this cluster's workers from taking anything while it is to be drained."""
+        is_to_drain = services.is_to_drain(worker=self._identity)
+        if is_to_drain == flags.draining.is_set():
+            return
+        if is_to_drain:
+            logger.info("drained: the workers take no more builds; those that run go on")
+            flags.draining.set()
+        else:
+            logger.info("taken up again: the workers take builds")
+            flags.draining.clear()
+        # The pages hear of it with the next round, when no worker is half-way into a claim.
+        self._last_beat = float("-inf")
+
     def close_lost_builds(self) -> None:
         """End the builds whose worker is gone or does not obey; those of this host are killed."""
-        is_patient = self._is_away or monotonic() < self._patient_until
         running = Build.objects.running().annotate(now=Now())
         for build in running.defer("exception_message"):
             worker = WorkerIdentity.parse(build.worker)
@@ -132,7 +162,7 @@ class Supervisor:
             if ending is not None and ending.is_gone and worker and worker.pid in self.stopped:
                 text = f"its worker ({worker.label}) was stopped."
                 ending = Ending(_failed(Kind.SHUTDOWN, "WorkerStopped", text), is_gone=True)
-            if ending is not None and (ending.is_gone or not is_patient):
+            if ending is not None and (ending.is_gone or not self._is_patient_with(worker)):
                 self._try_to_end(build, worker, ending)
 
     def close_lost_deletions(self) -> None:
@@ -140,6 +170,8 @@ class Supervisor:
         for found in Deletion.objects.filter(state=Deletion.State.RUNNING):
             worker = WorkerIdentity.parse(found.worker)
             is_dead = worker is not None and worker.is_here and not worker.is_alive()
+            if not is_dead and self._is_patient_with(worker):
+                continue
             lease = None if is_dead else settings.LEASE_SECONDS
             if services.close_lost_deletion(deletion=found, lease_seconds=lease):
                 logger.error("the deletion of build #%s was lost", found.build_number)
@@ -164,6 +196,13 @@ class Supervisor:
             count = services.settle_forgotten()
             if count:
                 logger.warning("%s builds waited for nothing any more", count)
+
+    def _is_patient_with(self, worker: WorkerIdentity | None) -> bool:
+        """Whether the silence of this worker may be that of the database."""
+        if self._is_away or monotonic() < self._patient_until:
+            return True
+        is_here = worker is not None and worker.is_here
+        return not is_here and monotonic() < self._new_until
 
     def _try_to_end(self, build: Build, worker: WorkerIdentity | None, ending: Ending) -> None:
         try:

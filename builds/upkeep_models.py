@@ -81,7 +81,9 @@ class Cluster(models.Model):
     last_seen = models.DateTimeField()
     trouble = models.TextField(blank=True, help_text="what keeps it from working as it should")
     queue = models.CharField(max_length=MAX_QUEUE, default=DEFAULT_QUEUE)
-    processes = JSONTextField(default=list, help_text="[{pid, started, memory}] of its workers")
+    processes = JSONTextField(default=list, help_text="of its workers: see workers.describe")
+    # What its supervisor made of the request: False until no worker of it takes anything more.
+    draining = models.BooleanField(default=False)
     drain_requested = models.DateTimeField(null=True, blank=True)
     drain_requested_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
@@ -93,7 +95,10 @@ class Cluster(models.Model):
         return self.queue.split(",")
 
     class Meta:
-        ordering = ["started"]
+        ordering = ["host", "started", "identity"]
+        verbose_name_plural = "workers"
+        default_permissions = ("view",)
+        permissions = [("drain_cluster", "Can drain clusters and take them up again")]
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"

@@ -6,9 +6,12 @@ import hashlib
 import os
 import socket
 import sys
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -78,6 +81,30 @@ class WorkerIdentity:
             _kill(member)
         psutil.wait_procs(family, timeout=3)
         return not self.is_alive()
+
+
+def describe(pids: Iterable[int]) -> list[dict[str, Any]]:
+    """Return of each of these processes of this host `pid`, `started`, `seconds` and `memory`.
+
+    `started` is the stamp of its identity, `seconds` for how long it runs (a clock of its host is
+    no clock of others), `memory` its resident bytes; both None where that is not known. Those that
+    are gone are left out.
+    """
+    found = []
+    for pid in pids:
+        started = _start_stamp(pid)
+        if started is not None:
+            found.append({"pid": pid, "started": started, **_usage(pid)})
+    return found
+
+
+def _usage(pid: int) -> dict[str, Any]:
+    try:
+        process = psutil.Process(pid)
+        seconds = max(round(time.time() - process.create_time()), 0)
+        return {"seconds": seconds, "memory": process.memory_info().rss}
+    except psutil.Error:
+        return {"seconds": None, "memory": None}
 
 
 def kill_children() -> set[int]:

@@ -52,6 +52,8 @@ COMMANDS = {
     "build_job": "Build a job, here or in a worker.",
     "cancel_build": "Cancel builds that wait or run.",
     "delete_build": "Delete builds, each after its job's cleanup.",
+    "list_workers": "List the workers, by host and cluster, and what each of them runs.",
+    "drain_cluster": "Let the workers of a cluster take no more builds, or take it up again.",
     "keep_build": "Mark builds to be kept, whatever the file's retention says.",
     "prune_builds": "Remove old builds, as the file's retention says.",
     "prune_logs": "Delete old log messages.",

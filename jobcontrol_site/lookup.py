@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from difflib import get_close_matches
 
+from builds.crews import with_now
 from builds.models import Build
-from jobcontrol.exceptions import NotFound
+from builds.upkeep_models import Cluster
+from jobcontrol.exceptions import InvalidRequest, NotFound
 from jobcontrol.utils.text import clean_text
 from jobs.models import Job
 
@@ -39,3 +41,22 @@ def find_builds(numbers: Sequence[int]) -> list[Build]:
 def find_build(number: int) -> Build:
     """Return the build. Raises NotFound."""
     return find_builds([number])[0]
+
+
+def find_cluster(name: str, *, lister: str = "'list_workers'") -> Cluster:
+    """Return the cluster with this id, or with this HOST:PID.
+
+    Raises NotFound, and InvalidRequest where hosts of the same name make it ambiguous.
+    """
+    clusters = with_now(Cluster.objects.all())
+    is_storable = clean_text(name) == name
+    found = list(clusters.filter(pk=name)) if is_storable else []
+    host, _, pid = name.rpartition(":")
+    if not found and is_storable and pid.isascii() and pid.isdecimal() and len(pid) < 10:
+        found = list(clusters.filter(host=host, pid=int(pid))[:10])
+    if not found:
+        raise NotFound(f"there is no cluster {name!r}; {lister} lists what there is.")
+    if len(found) > 1:
+        ids = ", ".join(cluster.pk for cluster in found)
+        raise InvalidRequest(f"{name!r} may be any of {ids}: name it by its whole id.")
+    return found[0]

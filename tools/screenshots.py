@@ -119,6 +119,7 @@ SHOTS = (
     Shot("delete", build("report", "delete"), guide=LIGHT),
     Shot("deletions", lambda _: "/admin/builds/deletion/"),
     Shot("deletion", lambda _: "/admin/builds/deletion/1/change/"),
+    Shot("workers", lambda _: "/admin/builds/cluster/"),
     Shot("tokens", lambda _: "/admin/builds/apitoken/"),
     Shot("token-new", lambda _: "/admin/builds/apitoken/add/"),
     Shot("revisions", lambda _: "/admin/jobs/configrevision/"),

@@ -28,6 +28,8 @@ PERMISSIONS = {
     "builds.run_build": "start builds",
     "builds.run_protected_build": "start builds of protected jobs",
     "builds.delete_build": "delete builds",
+    "builds.view_cluster": "see workers",
+    "builds.drain_cluster": "drain clusters",
 }
 
 

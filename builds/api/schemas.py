@@ -140,6 +140,44 @@ class Deletion(BaseModel):
     exception: str | None = Field(description="why the cleanup failed")
 
 
+class RunningBuild(BaseModel):
+    """A build that a worker runs."""
+
+    id: int
+    job_id: str
+    start_time: Moment | None
+
+
+class WorkerProcess(BaseModel):
+    """A worker, and what it runs: a build that runs another one in its process has it beside it."""
+
+    pid: int
+    started: Moment | None
+    memory: int | None = Field(description="its resident memory in bytes")
+    builds: list[RunningBuild]
+    deletions: list[int] = Field(description="the numbers of the builds that it deletes")
+
+
+class Cluster(BaseModel):
+    """A worker command, and its workers."""
+
+    id: str
+    host: str
+    pid: int
+    queue: str
+    state: Literal["active", "draining", "drained", "lost"] = Field(
+        description="`drained` takes nothing more and runs nothing; `lost` was not heard of lately"
+    )
+    workers: int = Field(description="how many builds it runs at a time")
+    busy: int
+    started: Moment
+    last_seen: Moment
+    trouble: str
+    drain_requested: Moment | None
+    drain_requested_by: str | None
+    processes: list[WorkerProcess]
+
+
 class Started(BaseModel):
     """The build that was asked for."""
 

@@ -12,14 +12,14 @@ from ninja import NinjaAPI
 from ninja.operation import Operation
 from ninja.parser import Parser
 
-from builds.api import builds, errors, jobs
+from builds.api import builds, errors, jobs, workers
 from builds.api.auth import SessionAuth, TokenAuth
 from builds.api.parameters import refusing_unknown
 from builds.api.replies import answer
 
 VERSION = "1"
 DESCRIPTION = """
-Jobs, builds and deletions of JobControl. Every refusal is `{"detail": …}`, in words.
+Jobs, builds, deletions and workers of JobControl. Every refusal is `{"detail": …}`, in words.
 
 Send a token made in the admin, `Authorization: Bearer …`; or use the session of the admin, with
 `X-CSRFToken` for writes. An id of a job is written into an address percent-encoded.
@@ -90,6 +90,7 @@ for prefix, router in (
     ("/job", jobs.router),
     ("/build", builds.router),
     ("/deletion", builds.deletions),
+    ("/workers", workers.router),
 ):
     router.add_decorator(_refusing_unknown)
     api.add_router(prefix, router)

@@ -11,10 +11,14 @@ knows who works, `tokens` who may come in by the API, `nights` whose turn the up
 from builds.services.cancels import cancel_build, cancel_builds
 from builds.services.clusters import (
     beat_cluster,
+    drain_cluster,
     end_cluster,
     forget_dead_clusters,
+    is_to_drain,
     live_clusters,
     silence_allowed,
+    taking_clusters,
+    undrain_cluster,
 )
 from builds.services.deletions import (
     beat_deletion,
@@ -87,6 +91,7 @@ __all__ = [
     "create_build",
     "create_plan",
     "current_builds",
+    "drain_cluster",
     "end_cluster",
     "end_night",
     "finish_build",
@@ -97,6 +102,7 @@ __all__ = [
     "hold",
     "hold_night",
     "is_held",
+    "is_to_drain",
     "issue_token",
     "keep_build",
     "latest_successful_builds",
@@ -122,7 +128,9 @@ __all__ = [
     "startable",
     "store_observations",
     "store_progress",
+    "taking_clusters",
     "unclaim",
+    "undrain_cluster",
     "unfinished_users",
     "user_of_token",
     "waiting_removals",

@@ -70,7 +70,9 @@ def _facts(target: Job, uses: Mapping[str, int]) -> dict[str, JobFacts]:
     jobs = list(_jobs(wanted).values())
     statuses = job_statuses(jobs)
     latest = latest_successful_builds(wanted)
-    pins = {job.pk: _pins(job, links[job.pk], uses) for job in jobs}
+    pins = {job.pk: _pins(job, links[job.pk]) for job in jobs}
+    # What was chosen for the target stands in place of what its file pins.
+    pins[target.pk] = {name: used for name, used in pins[target.pk].items() if name not in uses}
     usable = usable_builds({number for own in pins.values() for number in own.values()})
     found = {}
     for job in jobs:
@@ -78,7 +80,7 @@ def _facts(target: Job, uses: Mapping[str, int]) -> dict[str, JobFacts]:
         found[job.pk] = JobFacts(
             dependencies=links[job.pk],
             latest=latest.get(job.pk),
-            stale=statuses[job.pk].stale_reasons,
+            stale=statuses[job.pk].own_stale_reasons,
             pins=pins[job.pk],
             protected=job.protected,
             refusal=retired or wrong_pins(job, pins[job.pk], usable),
@@ -95,9 +97,9 @@ def _links() -> dict[str, list[str]]:
     return found
 
 
-def _pins(job: Job, dependencies: Sequence[str], uses: Mapping[str, int]) -> dict[str, int]:
+def _pins(job: Job, dependencies: Sequence[str]) -> dict[str, int]:
     own = pinned_builds(job)
-    return {name: own[name] for name in dependencies if name in own and name not in uses}
+    return {name: own[name] for name in dependencies if name in own}
 
 
 def _jobs(names: Sequence[str]) -> dict[str, Job]:

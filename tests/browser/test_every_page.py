@@ -55,6 +55,7 @@ PAGES: dict[str, Callable[[dict[str, int]], str]] = {
     "log with tracebacks": lambda made: build_address(made["broken"], "log"),
     "deletion asked": lambda made: build_address(made["source"], "delete"),
     "deletions": lambda _: "/admin/builds/deletion/",
+    "workers": lambda _: "/admin/builds/cluster/",
     "API tokens": lambda _: "/admin/builds/apitoken/",
     "new API token": lambda _: "/admin/builds/apitoken/add/",
     "users": lambda _: "/admin/auth/user/",

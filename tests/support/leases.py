@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 
 from django.db.models.functions import Now
 
 from builds import services
 from builds.models import Build
+from builds.supervisor import Supervisor
 from builds.workers import WorkerIdentity
 from jobs.models import Job
 from tests.support.jobs import use_config
@@ -35,3 +37,10 @@ def claimed(worker: str | None = None) -> Build:
 def age(made: Build, seconds: float = 3600) -> None:
     Build.objects.filter(pk=made.pk).update(heartbeat=Now() - timedelta(seconds=seconds))
     made.refresh_from_db()
+
+
+def settled(wake: Callable[[int], None] = lambda _: None) -> Supervisor:
+    """A supervisor that is patient with nobody: it began long ago."""
+    made = Supervisor(wake)
+    made._new_until = float("-inf")
+    return made

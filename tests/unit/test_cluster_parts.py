@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from builds.cluster import Results, Timer, WakeUps
+from builds import flags
+from builds.cluster import Results, Timer, WakeUps, WorkerPids
 from builds.flags import Flag
 
 
@@ -97,3 +98,41 @@ def test_results_are_forgotten_and_the_word_to_stop_is_not():
     assert queue.empty()
     queue.put("STOP")
     assert queue.get() == "STOP"
+
+
+def test_process_ids_written_in_a_child_are_read_here():
+    pids = WorkerPids(3)
+    assert pids.read() == []
+    os.waitpid(forked(lambda: pids.write([7, 8, 9])), 0)
+    assert pids.read() == [7, 8, 9]
+    pids.write([8])
+    assert pids.read() == [8]
+    pids.write([1, 2, 3, 4])
+    assert pids.read() == [1, 2, 3], "never more than there is room for"
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("end", [flags.draining.clear, flags.stopping.set])
+def test_a_drained_cluster_holds_a_message_back_until_it_takes_work_again_or_stops(end):
+    """Its workers would throw it away, and with it a wake-up of other clusters."""
+    queue = WakeUps()
+    flags.draining.set()
+    try:
+        putting = threading.Thread(target=queue.put, args=({"func": "any.function"},))
+        putting.start()
+        time.sleep(0.5)
+        assert queue.empty()
+        end()
+        putting.join()
+        assert not queue.empty()
+    finally:
+        flags.draining.clear()
+        flags.stopping.clear()
+
+
+def test_work_is_taken_unless_the_cluster_is_drained_or_stops():
+    assert flags.takes_work()
+    for flag in (flags.draining, flags.stopping):
+        flag.set()
+        assert not flags.takes_work()
+        flag.clear()

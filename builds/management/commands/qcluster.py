@@ -75,7 +75,7 @@ class Command(BaseCommand):
         names = ", ".join(queue.served())
         text = "%s workers are ready for the queue %s (stop with Ctrl-C)"
         logger.info(text, settings.WORKERS, names)
-        supervisor = Supervisor(cluster.wake_ups.wake)
+        supervisor = Supervisor(cluster.wake_ups.wake, cluster.worker_pids.read)
         while True:
             supervisor.run(stop, cluster.is_alive)
             if stop.is_set():
@@ -87,7 +87,7 @@ class Command(BaseCommand):
             except RuntimeError as error:  # django-q2's, when the sentinel dies at its start
                 logger.error("%s", error)  # noqa: TRY400 - the sentinel has told why
             else:
-                supervisor.use(cluster.wake_ups.wake)
+                supervisor.use(cluster.wake_ups.wake, cluster.worker_pids.read)
         _stop(cluster, supervisor)
 
     def _check(self) -> None:

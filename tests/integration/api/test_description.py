@@ -20,6 +20,7 @@ from builds.models import Build, BuildPayload, Deletion, LogMessage
 from jobcontrol_site.wsgi import application
 from tests.bootstrap import ROOT
 from tests.integration.api.conftest import make_token
+from tests.support.clusters import beating
 from tests.support.jobs import use_config
 
 pytestmark = pytest.mark.django_db
@@ -71,6 +72,7 @@ def known(db):
         "job_id": ["echo", "a/b"],
         "build_id": [build.pk, failed.pk, running.pk],
         "deletion_id": [deletion.pk],
+        "cluster_id": [beating().pk],
     }
 
 
@@ -124,7 +126,7 @@ def test_every_operation_is_described_by_its_name_words_and_all_its_replies():
     document = api.get_openapi_schema()
     assert document["openapi"].startswith("3.")
     names = [document["paths"][path][method.lower()]["operationId"] for method, path in OPERATIONS]
-    assert len(set(names)) == len(names) == 12
+    assert len(set(names)) == len(names) == 15
     for method, path in OPERATIONS:
         operation = document["paths"][path][method.lower()]
         assert operation["summary"]

@@ -1,10 +1,13 @@
 """Every endpoint against every kind of user: the table of who may do what."""
 
+from urllib.parse import quote
+
 import pytest
 
 from builds.api.site import api
 from builds.models import Build, BuildPayload, Deletion
 from tests.integration.api.conftest import ApiClient, make_token
+from tests.support.clusters import beating
 from tests.support.jobs import use_config
 
 pytestmark = pytest.mark.django_db
@@ -26,6 +29,9 @@ TABLE = {
     ("DELETE", "/api/build/{build_id}/keep"): (401, 403, 403, 200, 200),
     ("DELETE", "/api/build/{build_id}"): (401, 403, 403, 403, 202),
     ("GET", "/api/deletion/{deletion_id}"): (401, 403, 200, 200, 200),
+    ("GET", "/api/workers/"): (401, 403, 200, 200, 200),
+    ("POST", "/api/workers/{cluster_id}/drain"): (401, 403, 403, 403, 200),
+    ("POST", "/api/workers/{cluster_id}/undrain"): (401, 403, 403, 403, 200),
 }
 
 
@@ -35,7 +41,12 @@ def records(db):
     build = Build.objects.create(job_id="echo", status="SUCCESSFUL")
     BuildPayload.objects.create(build=build, retval_text="7")
     deletion = Deletion.objects.create(build_number=999, job_id="echo")
-    return {"job_id": "echo", "build_id": build.pk, "deletion_id": deletion.pk}
+    return {
+        "job_id": "echo",
+        "build_id": build.pk,
+        "deletion_id": deletion.pk,
+        "cluster_id": quote(beating().pk),
+    }
 
 
 @pytest.fixture

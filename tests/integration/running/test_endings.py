@@ -12,7 +12,7 @@ from django.db import OperationalError, connection
 from django.db.models.functions import Now
 
 from builds import services, supervisor, tasks
-from builds.models import Build
+from builds.models import Build, Deletion
 from builds.sessions import BuildSession
 from builds.supervisor import Supervisor
 from builds.workers import WorkerIdentity, _start_stamp
@@ -54,6 +54,44 @@ def test_after_an_outage_what_died_is_closed_at_once(monkeypatch):
     looking.try_tick()
     made.refresh_from_db()
     assert made.failure_kind == "worker_lost"
+
+
+def test_a_new_supervisor_lets_workers_of_other_hosts_renew_their_leases_first(settings):
+    """It may have been started in the moment when the database came back."""
+    settings.HEARTBEAT_SECONDS = 1.5
+    made = claimed(ELSEWHERE)
+    age(made)
+    looking = Supervisor(lambda _: None)
+    looking.try_tick()
+    assert Build.objects.get(pk=made.pk).status == "RUNNING"
+    wait_until(lambda: looking.try_tick() or Build.objects.get(pk=made.pk).finished)
+
+
+def test_a_new_supervisor_waits_for_deletions_of_other_hosts_too(settings):
+    settings.HEARTBEAT_SECONDS = 1.5
+    requested()
+    made = Deletion.objects.create(
+        build_number=1, job_id="job", state="RUNNING", worker=ELSEWHERE, claim_token=uuid.uuid4()
+    )
+    Deletion.objects.update(heartbeat=Now() - timedelta(hours=1))
+    looking = Supervisor(lambda _: None)
+    looking.try_tick()
+    assert Deletion.objects.get(pk=made.pk).state == "RUNNING"
+    wait_until(lambda: looking.try_tick() or Deletion.objects.get(pk=made.pk).state != "RUNNING")
+
+
+def test_a_new_supervisor_is_patient_with_no_process_of_its_own_host():
+    me = WorkerIdentity.current()
+    hanging = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    try:
+        stamp = _start_stamp(hanging.pid)
+        made = claimed(f"{me.host}:{me.host_id}:{hanging.pid}:{stamp}")
+        age(made)
+        Supervisor(lambda _: None).try_tick()
+        assert Build.objects.get(pk=made.pk).failure_kind == "worker_lost"
+        assert _start_stamp(hanging.pid) != stamp, "killed"
+    finally:
+        hanging.kill()
 
 
 def fail_as_away(**_options):

@@ -22,7 +22,7 @@ from builds.workers import WorkerIdentity, _start_stamp
 from jobs import registry
 from jobs.models import Job
 from tests.support.jobs import build, build_function, messages, use_config
-from tests.support.leases import ELSEWHERE, ONE_JOB, age, claimed, requested
+from tests.support.leases import ELSEWHERE, ONE_JOB, age, claimed, requested, settled
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -185,7 +185,7 @@ def family():
 
 
 def tick() -> None:
-    Supervisor(lambda _: None).tick()
+    settled().tick()
 
 
 def test_a_hanging_worker_of_this_host_is_killed_with_its_children_before_the_record_says_so(

@@ -9,7 +9,7 @@ import uuid
 import pytest
 from django.db import DataError, OperationalError, connection
 
-from builds import logs, recorder, runner, services, supervisor
+from builds import logs, recorder, runner, services
 from builds.logs import LogBuffer, LogEntry
 from builds.models import Build
 from builds.sessions import BuildSession
@@ -18,6 +18,7 @@ from jobcontrol.exceptions import LeaseLost
 from jobs.models import Job
 from jobs.redaction import Redactor
 from tests.support.jobs import build_function, messages, use_config
+from tests.support.leases import settled
 from tests.support.site import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -165,7 +166,7 @@ def running_build(worker: str) -> Build:
 
 
 def tick():
-    supervisor.Supervisor(lambda _: None).tick()
+    settled().tick()
 
 
 LOST = services.Outcome(status=Build.Status.FAILED, failure_kind="worker_lost")

@@ -23,12 +23,12 @@ from hypothesis.stateful import (
 from builds import queue, services
 from builds.models import Build
 from builds.sessions import BuildSession
-from builds.supervisor import Supervisor
 from builds.workers import WorkerIdentity
 from jobcontrol.exceptions import BuildStateError, LeaseLost
 from jobs.models import Job
 from jobs.redaction import Redactor
 from tests.support.jobs import use_config
+from tests.support.leases import settled
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(900)]
 
@@ -76,7 +76,7 @@ class Promises(RuleBasedStateMachine):
         self.given_back = 0
         for _ in range(3):
             self.add_worker()
-        self.supervisors = [Supervisor(self.send), Supervisor(self.send)]
+        self.supervisors = [settled(self.send), settled(self.send)]
 
     @initialize()
     def wire(self) -> None:

@@ -213,6 +213,18 @@ TABLE: list[Row] = [
         NO_METHOD,
     ),
     Row("admin:builds_build_delete_many", "/admin/builds/build/delete/", NO_METHOD, MANAGERS),
+    # --- Workers ---
+    *model_rows("builds_cluster", "{cluster}", READERS),
+    *(
+        Row(
+            "admin:builds_cluster_drain",
+            "/admin/builds/cluster/{cluster}/drain/",
+            NO_METHOD,
+            MANAGERS,
+            {"drain": answer},
+        )
+        for answer in ("yes", "no")
+    ),
     # --- API tokens: everybody's own, made with a permission that no group of ours has ---
     *model_rows("builds_apitoken", "{token}", NOBODY, history=NO_OBJECT),
     # --- Users and groups: for superusers ---
@@ -258,6 +270,19 @@ TABLE: list[Row] = [
     Row("api:show_log", "/api/build/{build}/log", API_READERS, API_NO_METHOD),
     Row("api:show_retval", "/api/build/{build}/retval", API_READERS, API_NO_METHOD),
     Row("api:deletion", "/api/deletion/{deletion}", API_READERS, API_NO_METHOD),
+    Row("api:list_workers", "/api/workers", API_READERS, API_NO_METHOD),
+    Row("api:list_workers", "/api/workers/", API_READERS, API_NO_METHOD),
+    *(
+        Row(
+            f"api:{name}_cluster",
+            f"/api/workers/{{cluster_id}}/{name}",
+            API_NO_METHOD,
+            "401 403 403 403 200",
+            {},
+            "json",
+        )
+        for name in ("drain", "undrain")
+    ),
     Row("api:api-root", "/api/", API_NOWHERE, API_NOWHERE),
     Row("api:builds.api.site._nothing_here", "/api/nothing", API_NOWHERE, API_NOWHERE),
 ]

@@ -16,6 +16,7 @@ from builds import retvals, services
 from builds.groups import make_groups
 from builds.models import ApiToken, Build, BuildPayload, Deletion
 from jobs.models import ConfigRevision
+from tests.support.clusters import beating
 from tests.support.jobs import use_config
 
 CONFIG = """
@@ -35,6 +36,7 @@ def one_of_everything(db):
     root = User.objects.create_superuser("root")
     token = ApiToken(name="root's", user=root, expires=timezone.now() + timedelta(days=1))
     services.issue_token(token=token)
+    cluster = beating()
     deletion = Deletion.objects.create(job_id="job", build_number=1_000, outcome="done")
     return SimpleNamespace(
         job=quote("job"),
@@ -47,6 +49,8 @@ def one_of_everything(db):
         user_type=ContentType.objects.get_for_model(User).pk,
         group=Group.objects.create(name="a group").pk,
         token=token.pk,
+        cluster=quote(cluster.pk),
+        cluster_id=cluster.pk,
     )
 
 

@@ -27,9 +27,8 @@ def routes(resolver=None, start=""):
 
 
 def route_of(row):
-    ids = dict.fromkeys(
-        ("build", "other_build", "revision", "deletion", "user", "user_type", "group", "token"), 1
-    )
+    names = "build other_build revision deletion user user_type group token cluster cluster_id"
+    ids = dict.fromkeys(names.split(), 1)
     return resolve(row.address.partition("?")[0].format(job="job", guarded="guarded", **ids))
 
 

@@ -21,6 +21,7 @@ from builds.models import (
 )
 from jobs import config, registry
 from jobs.models import ConfigRevision, Job
+from tests.support.clusters import beating, main_of, worker_of
 
 # Each test in a transaction; what they look at is made outside of them, once.
 pytestmark = pytest.mark.django_db
@@ -95,6 +96,11 @@ def _fill():
         for n in range(5_000)
     )
     BuildProgress.objects.bulk_create(_progress())
+    for n in range(200):
+        beating(f"host-{n}", workers=8)
+        Build.objects.filter(pk=n + 1).update(
+            status="RUNNING", worker=str(worker_of(main_of(f"host-{n}")))
+        )
     Deletion.objects.bulk_create(
         Deletion(id=n + 1, job_id=f"job-{n % JOBS}", build_number=10**6 + n) for n in range(1_000)
     )
@@ -147,9 +153,13 @@ PAGES = [
     "/admin/builds/deletion/?q=number+7",
     "/admin/builds/deletion/1/change/",
     "/admin/builds/apitoken/",
+    "/admin/builds/cluster/",
+    "/admin/builds/cluster/?p=2",
+    "/admin/builds/cluster/host-5_3A0123456789ab_3A400_3A77/change/",
     "/admin/jobs/configrevision/{revision}/change/",
     "/admin/jobs/job/graph.png?tag=tag-3",
     "/api/job/",
+    "/api/workers/",
     "/api/job/job-7",
     "/api/build/",
     f"/api/build/{BUILDS}",
