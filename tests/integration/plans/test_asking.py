@@ -31,7 +31,7 @@ def test_a_plan_is_recorded_as_a_whole():
     assert [one.job_id for one in made] == ["a", "b", "c", "d"]
     assert [one.status for one in made] == ["QUEUED", "WAITING", "WAITING", "WAITING"]
     assert edges(target) == {"b": "WAITING", "c": "WAITING"}
-    assert [one.plan_reason for one in made] == ["no successful build yet"] * 3 + ["asked for"]
+    assert [one.plan_reason for one in made] == ["no successful build"] * 3 + ["asked for"]
     assert [one.trigger for one in made] == ["dependency"] * 3 + ["python"]
     assert plan.job_id == "d"
     assert plan.wish["dependencies"] == "missing"
@@ -72,7 +72,8 @@ def test_nothing_is_recorded_when_the_target_is_blocked():
     with pytest.raises(InvalidRequest) as refusal:
         ask("d", Options(build_now=frozenset({"b"})))
     assert str(refusal.value) == (
-        "job 'd' can't be built: 'b': no successful build of a; 'd': no successful build of c."
+        "job 'd' can't be built: 'b': no successful build of a; "
+        "'d': no successful build of c; b can't be built."
     )
     assert not Build.objects.exists()
     assert not Plan.objects.exists()

@@ -18,6 +18,7 @@ from django.db.models.functions import Now
 
 from builds import queue, services
 from builds.models import Build, Deletion
+from builds.planning import Dependencies, Options
 from builds.sessions import BuildSession
 from builds.workers import WorkerIdentity
 from jobcontrol.exceptions import BuildStateError, LeaseLost, LimitReached
@@ -112,7 +113,8 @@ def claimed(job: str = "job") -> Build:
 
 
 def finish(made: Build, outcome: services.Outcome) -> Callable[[], object]:
-    session = BuildSession(made.pk, made.claim_token, Redactor({}))
+    in_plan = made.plan_id is not None
+    session = BuildSession(made.pk, made.claim_token, Redactor({}), in_plan=in_plan)
     return lambda: str(services.finish_build(session=session, outcome=outcome))
 
 
@@ -260,6 +262,99 @@ def test_delete_against_start(pair: Pair):
         ("WAITING", False, "QUEUED", True),
         ("BuildStateError", True, "RUNNING", False),
     }
+
+
+FORK = """
+jobs:
+  - {id: left, function: "tests.support.odd_jobs:value"}
+  - {id: right, function: "tests.support.odd_jobs:value"}
+  - {id: child, function: "tests.support.odd_jobs:value", dependencies: [left, right]}
+  - {id: grandchild, function: "tests.support.odd_jobs:value", dependencies: [child]}
+"""
+
+
+def fork() -> dict[str, Build]:
+    """A plan in which `child` waits for `left` and `right`, which both run."""
+    options = Options(dependencies=Dependencies.ALL)
+    services.request_build(job=Job.objects.get(pk="grandchild"), trigger="python", options=options)
+    worker = WorkerIdentity.current()
+    assert services.claim(worker=worker)
+    assert services.claim(worker=worker)
+    return {build.job_id: build for build in Build.objects.all()}
+
+
+@pytest.mark.parametrize("ends", ["well", "badly", "cancelled"])
+def test_two_finishers_that_share_a_waiting_child(pair: Pair, ends: str):
+    """Whoever is later sees both ends: the child starts, or ends with them, once."""
+    use_config(FORK)
+    outcome = {"well": DONE, "badly": FAILED, "cancelled": DONE}[ends]
+    seen: Counter = Counter()
+    for _ in range(TIMES):
+        builds = fork()
+        left, right, child = builds["left"], builds["right"], builds["child"]
+        if ends == "cancelled":
+            Build.objects.filter(pk=left.pk).update(cancel_requested=Now())
+        said = pair.race(finish(left, outcome), finish(right, DONE))
+        row = Build.objects.get(pk=child.pk)
+        lines = child.log_messages.count()
+        last = Build.objects.get(job="grandchild").status
+        seen[(*said, row.status, row.failure_kind, lines, last)] += 1
+        Build.objects.all().delete()
+    tell(seen)
+    allowed = {
+        "well": ("SUCCESSFUL", "SUCCESSFUL", "QUEUED", "", 0, "WAITING"),
+        "badly": ("FAILED", "SUCCESSFUL", "FAILED", "upstream_failed", 1, "FAILED"),
+        "cancelled": ("CANCELLED", "SUCCESSFUL", "CANCELLED", "", 1, "CANCELLED"),
+    }
+    assert set(seen) == {allowed[ends]}
+
+
+def test_a_cancel_against_the_end_of_what_the_build_waits_for(pair: Pair):
+    use_config(FORK)
+    seen: Counter = Counter()
+    for _ in range(TIMES):
+        builds = fork()
+        finish(builds["right"], DONE)()
+        pair.race(finish(builds["left"], DONE), cancel(builds["child"]))
+        child, last = (Build.objects.get(job=name) for name in ("child", "grandchild"))
+        seen[(child.status, child.log_messages.count(), last.status)] += 1
+        Build.objects.all().delete()
+    tell(seen)
+    assert set(seen) == {("CANCELLED", 1, "CANCELLED")}
+
+
+def test_a_supervisor_against_the_end_of_what_a_build_waits_for(pair: Pair):
+    use_config(FORK)
+    seen: Counter = Counter()
+    for _ in range(TIMES):
+        builds = fork()
+        finish(builds["right"], DONE)()
+        said = pair.race(finish(builds["left"], FAILED), services.settle_forgotten)
+        child, last = (Build.objects.get(job=name) for name in ("child", "grandchild"))
+        seen[(said[0], child.status, child.log_messages.count(), last.status)] += 1
+        Build.objects.all().delete()
+    tell(seen)
+    assert set(seen) == {("FAILED", "FAILED", 1, "FAILED")}
+
+
+def test_one_plan_is_resumed_once(pair: Pair):
+    use_config(FORK)
+    seen: Counter = Counter()
+    for _ in range(TIMES):
+        builds = fork()
+        finish(builds["left"], FAILED)()
+        finish(builds["right"], DONE)()
+        plan = builds["child"].plan
+
+        def resume(plan=plan):
+            services.resume_plan(plan=plan, trigger="python")
+            return "resumed"
+
+        said = pair.race(resume, resume)
+        seen[(frozenset(said), plan.resumed_by.count())] += 1
+        Build.objects.all().delete()
+    tell(seen)
+    assert set(seen) == {(frozenset({"resumed", "BuildStateError"}), 1)}
 
 
 def test_claims_given_back_against_a_supervisor(pair: Pair):
