@@ -141,6 +141,17 @@ jobs:
     function: flows:hold
     args: [1, never_opened]
 
+  - id: single
+    title: "One at a time"
+    function: flows:hold
+    args: [1, single]
+    concurrency: 1
+
+  - id: night
+    title: "Only at night"
+    function: flows:number
+    queue: night
+
   - id: plain
     title: "Without a script"
     function: flows:number
