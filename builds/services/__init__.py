@@ -17,7 +17,6 @@ from builds.services.clusters import (
     is_to_drain,
     live_clusters,
     silence_allowed,
-    taking_clusters,
     undrain_cluster,
 )
 from builds.services.deletions import (
@@ -128,7 +127,6 @@ __all__ = [
     "startable",
     "store_observations",
     "store_progress",
-    "taking_clusters",
     "unclaim",
     "undrain_cluster",
     "unfinished_users",

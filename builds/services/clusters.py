@@ -92,11 +92,6 @@ def live_clusters() -> QuerySet[Cluster]:
     return Cluster.objects.filter(last_seen__gte=seconds_ago(silence_allowed()))
 
 
-def taking_clusters() -> QuerySet[Cluster]:
-    """Return those of the live clusters that were not asked to drain."""
-    return live_clusters().filter(drain_requested=None)
-
-
 def silence_allowed() -> float:
     """Return after how many seconds of silence a cluster does not count as alive."""
     return max(MISSED_BEATS * float(settings.HEARTBEAT_SECONDS), LEAST_SECONDS)
