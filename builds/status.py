@@ -34,6 +34,7 @@ _BESIDE_THE_RUN = frozenset(
         *("id", "title", "notes", "tags", "protect", "protected", "dependencies", "pinned_builds"),
         *("cleanup", "cleanup_function", "repr_function"),
         *("priority", "timeout", "retries", "retention", "concurrency", "queue", "schedule"),
+        "rebuild",
     }
 )
 

@@ -21,6 +21,7 @@ from django.db.models.functions import Now
 from builds import flags, queue, services, story
 from builds.housekeeping import Housekeeping
 from builds.models import Build, Deletion
+from builds.schedules import Schedules
 from builds.services import Outcome
 from builds.workers import WorkerIdentity
 from jobs import registry
@@ -52,6 +53,7 @@ class Supervisor:
         self._is_away = False
         self._patient_until = float("-inf")
         self._trouble = ""
+        self.schedules = Schedules()
         self.housekeeping = Housekeeping()
 
     def use(self, wake: Callable[[int], None]) -> None:
@@ -94,13 +96,14 @@ class Supervisor:
             logger.warning("the database does not answer (%s) while the cluster stops", error)
 
     def tick(self) -> None:
-        """Do one round: follow the file, end what can't end by itself, wake for what waits."""
+        """Do one round: follow the file, end what can't end by itself, start what is due."""
         # First: on SQLite a worker that was stopped in the middle of a write shuts everybody out.
         self.close_lost_builds()
         self.say_alive()
         registry.ensure_current()
         self.close_lost_deletions()
         if not flags.stopping.is_set():
+            self.schedules.step()
             self.wake_for_what_waits()
             self.housekeeping.step()
 

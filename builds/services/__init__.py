@@ -3,7 +3,7 @@
 `requests` asks for builds, `leases` runs them, `cancels` stops them, `retries` tries them again,
 `observations` stores what they report, `deletions` removes them (`selections` very many,
 `removals` with all their rows), `keeping` says which stay, `clusters` knows who works, `tokens` who
-may come in by the API, `nights` whose turn the upkeep is.
+may come in by the API, `nights` whose turn the upkeep is, `schedules` starts what is due by itself.
 """
 
 from builds.services.cancels import cancel_build, cancel_builds
@@ -54,6 +54,15 @@ from builds.services.requests import (
     request_build,
     why_not_buildable,
 )
+from builds.services.schedules import (
+    entries_of,
+    fire_job,
+    jobs_to_fire,
+    look_at_schedules,
+    pause_schedule,
+    plan_schedules,
+    resume_schedule,
+)
 from builds.services.selections import choose_builds, confirm_choice, hand_over_part
 from builds.services.tokens import issue_token, revoke_token, user_of_token
 
@@ -80,8 +89,10 @@ __all__ = [
     "create_build",
     "end_cluster",
     "end_night",
+    "entries_of",
     "finish_build",
     "finish_deletion",
+    "fire_job",
     "forget_dead_clusters",
     "forget_old",
     "hand_over_part",
@@ -89,11 +100,15 @@ __all__ = [
     "hold_night",
     "is_held",
     "issue_token",
+    "jobs_to_fire",
     "keep_build",
     "latest_successful_builds",
     "live_clusters",
     "look",
+    "look_at_schedules",
     "note_hang",
+    "pause_schedule",
+    "plan_schedules",
     "prunable_builds",
     "prune_builds",
     "queue_build",
@@ -104,6 +119,7 @@ __all__ = [
     "request_build",
     "request_deletion",
     "request_deletions",
+    "resume_schedule",
     "revoke_token",
     "silence_allowed",
     "store_observations",

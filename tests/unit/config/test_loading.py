@@ -251,7 +251,7 @@ def test_unknown_keys_are_kept_and_warned_about_with_the_nearest_name() -> None:
     assert configuration.site.redis_url is None
 
 
-@pytest.mark.parametrize("key", ["concurrency", "queue", "schedule"])
+@pytest.mark.parametrize("key", ["concurrency", "queue"])
 def test_keys_of_later_versions_are_unknown_yet(key: str) -> None:
     configuration = load_text(f"jobs:\n- {{id: a, function: 'm:f', {key}: 3}}\n")
     (warning,) = configuration.warnings
