@@ -11,6 +11,7 @@ VIEWER = (
     "jobs.view_configrevision",
     "builds.view_build",
     "builds.view_deletion",
+    "builds.view_scheduledrun",
 )
 OPERATOR = (*VIEWER, "builds.run_build")
 MANAGER = (

@@ -21,6 +21,7 @@ from django.db.models.functions import Now
 from builds import flags, queue, services, story
 from builds.housekeeping import Housekeeping
 from builds.models import Build, Deletion
+from builds.rebuilds import Rebuilds
 from builds.schedules import Schedules
 from builds.services import Outcome
 from builds.workers import WorkerIdentity
@@ -54,6 +55,7 @@ class Supervisor:
         self._patient_until = float("-inf")
         self._trouble = ""
         self.schedules = Schedules()
+        self.rebuilds = Rebuilds()
         self.housekeeping = Housekeeping()
 
     def use(self, wake: Callable[[int], None]) -> None:
@@ -104,6 +106,7 @@ class Supervisor:
         self.close_lost_deletions()
         if not flags.stopping.is_set():
             self.schedules.step()
+            self.rebuilds.step()
             self.wake_for_what_waits()
             self.housekeeping.step()
 

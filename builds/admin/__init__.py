@@ -1,5 +1,5 @@
-"""The pages of jobs, builds, deletions, API tokens and people inside Django's admin."""
+"""The pages of jobs, builds, schedules, deletions, API tokens and people inside Django's admin."""
 
-from builds.admin import builds, deletions, jobs, people, tokens
+from builds.admin import builds, deletions, jobs, people, schedules, tokens
 
-__all__ = ["builds", "deletions", "jobs", "people", "tokens"]
+__all__ = ["builds", "deletions", "jobs", "people", "schedules", "tokens"]

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from builds.forms import BuildFilter
 from builds.models import Build
+from builds.pages.schedule import schedule_part
 from builds.readiness import why_not
 from builds.status import JobStatus, job_statuses, reason
 from jobs import tags
@@ -40,6 +41,7 @@ def job_page(job: Job, request: HttpRequest) -> dict[str, Any]:
         "needed_by": [(one, statuses[one.pk]) for one in needed_by],
         "needs_hidden": max(len(statuses[job.pk].dependencies) - len(needs), 0),
         "needed_by_hidden": max(job.dependent_links.count() - len(needed_by), 0),
+        "schedule": schedule_part(job),
         "graph_url": reverse("admin:jobs_job_graph", args=[quote(job.pk)]),
         **(_builds(job, statuses[job.pk], request) if _may_see_builds(request) else {}),
     }

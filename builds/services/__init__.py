@@ -3,7 +3,8 @@
 `requests` asks for builds, `leases` runs them, `cancels` stops them, `retries` tries them again,
 `observations` stores what they report, `deletions` removes them (`selections` very many,
 `removals` with all their rows), `keeping` says which stay, `clusters` knows who works, `tokens` who
-may come in by the API, `nights` whose turn the upkeep is, `schedules` starts what is due by itself.
+may come in by the API, `nights` whose turn the upkeep is, `schedules` starts what is due by itself,
+`rebuilds` what has newer inputs.
 """
 
 from builds.services.cancels import cancel_build, cancel_builds
@@ -44,6 +45,7 @@ from builds.services.leases import (
 )
 from builds.services.nights import begin_night, end_night, forget_old, hold_night
 from builds.services.observations import store_observations, store_progress
+from builds.services.rebuilds import jobs_to_rebuild, rebuild_job
 from builds.services.removals import remove_builds, remove_log_rows, waiting_removals
 from builds.services.requests import (
     Request,
@@ -101,6 +103,7 @@ __all__ = [
     "is_held",
     "issue_token",
     "jobs_to_fire",
+    "jobs_to_rebuild",
     "keep_build",
     "latest_successful_builds",
     "live_clusters",
@@ -112,6 +115,7 @@ __all__ = [
     "prunable_builds",
     "prune_builds",
     "queue_build",
+    "rebuild_job",
     "refuse_if_in_use",
     "refuse_unarmed",
     "remove_builds",

@@ -146,7 +146,7 @@ def _create(request: Request) -> Build:
     config, config_text = snapshot(request)
     with transaction.atomic():
         inputs = choose_inputs(job, request.dependency_builds)
-        _lock_inputs(job, inputs)
+        lock_inputs(job, inputs)
         build = Build.objects.create(
             job=job,
             status=Status.CREATED,
@@ -318,7 +318,7 @@ def wrong_pins(job: Job, pins: Mapping[str, int], usable: Mapping[int, str]) -> 
     return f"job {job.id!r}: " + "; ".join(wrong) + "." if wrong else ""
 
 
-def _lock_inputs(job: Job, inputs: Mapping[str, int]) -> None:
+def lock_inputs(job: Job, inputs: Mapping[str, int]) -> None:
     """Keep the inputs from being deleted until this build is recorded as needing them."""
     if not inputs:
         return

@@ -22,6 +22,8 @@ class Clock:
     def _present(self) -> models.Expression:
         return models.Value(self.now, output_field=models.DateTimeField())
 
+    minute = timedelta(minutes=1)
+
     def set(self, text: str, zone: str = "UTC") -> None:
         """Set it to a local time; with an offset in the text, to that moment."""
         moment = datetime.fromisoformat(text)

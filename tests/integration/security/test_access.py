@@ -28,7 +28,18 @@ def routes(resolver=None, start=""):
 
 def route_of(row):
     ids = dict.fromkeys(
-        ("build", "other_build", "revision", "deletion", "user", "user_type", "group", "token"), 1
+        (
+            "build",
+            "other_build",
+            "revision",
+            "deletion",
+            "run",
+            "user",
+            "user_type",
+            "group",
+            "token",
+        ),
+        1,
     )
     return resolve(row.address.partition("?")[0].format(job="job", guarded="guarded", **ids))
 
