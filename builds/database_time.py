@@ -8,6 +8,11 @@ from django.db import models
 from django.db.models.functions import Now
 
 
+def present() -> models.Expression:
+    """Return this moment, in database time."""
+    return Now()
+
+
 def seconds_ago(seconds: float) -> models.Expression:
     """Return the moment so long ago, in database time."""
     return seconds_from_now(-seconds)

@@ -12,6 +12,7 @@ VIEWER = (
     "builds.view_build",
     "builds.view_deletion",
     "builds.view_cluster",
+    "builds.view_scheduledrun",
 )
 OPERATOR = (*VIEWER, "builds.run_build")
 MANAGER = (

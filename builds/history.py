@@ -12,6 +12,8 @@ from jobcontrol.utils.text import clean_text
 from jobs import registry
 
 KEPT = "Marked it to be kept."
+PAUSED = "Paused its schedule."
+RESUMED = "Let its schedule go on."
 UNKEPT = "Took the mark away that kept it."
 DRAINED = "Asked it to drain."
 UNDRAINED = "Took it up again."

@@ -21,6 +21,7 @@ from builds.models import (
     Deletion,
     LogMessage,
 )
+from builds.pages.schedule import next_times, paused_jobs
 from builds.reading import read_together
 from builds.status import JobStatus, reason
 from builds.waiting import reasons
@@ -46,13 +47,14 @@ def job_summary(job: Job, status: JobStatus) -> Json:
 
 
 def job_detail(job: Job, status: JobStatus, *, with_build: bool = True) -> Json:
-    """Return a job with its call, notes, neighbours and, `with_build`, latest successful build.
+    """Return a job with its call, notes, neighbours, next runs and, `with_build`, latest success.
 
     `args` and `kwargs` are as the file has them; values that JSON can't hold, secrets and return
     values of other jobs stand as tagged values (see `jobs.tags`).
     """
     number = status.latest_successful_build_id
     latest = Build.objects.filter(pk=number).first() if number and with_build else None
+    is_paused = bool(paused_jobs([job]))
     users = JobDependency.objects.filter(depends_on=job, job__retired=False)
     return {
         **job_summary(job, status),
@@ -64,6 +66,8 @@ def job_detail(job: Job, status: JobStatus, *, with_build: bool = True) -> Json:
             users.order_by("job__position", "job_id").values_list("job_id", flat=True)
         ),
         "latest_successful_build": build_detail(latest) if latest else None,
+        "schedule_paused": is_paused,
+        "next_runs": [] if is_paused else [iso(due) for due, _ in next_times(job)],
     }
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
 from django.db.models.functions import Now
 
 from jobs.models import Job
@@ -48,11 +47,8 @@ class ScheduledRun(models.Model):
             models.UniqueConstraint(fields=["job", "entry", "due"], name="builds_one_run_per_time")
         ]
         indexes = [
-            models.Index(
-                fields=["due"],
-                name="builds_runs_to_come",
-                condition=Q(state__in=("PLANNED", "WAITING")),
-            ),
+            # Not partial: SQLite can't use a condition that the query has as parameters.
+            models.Index(fields=["state", "due"], name="builds_runs_to_come"),
             models.Index(fields=["job", "-due"], name="builds_runs_of_job"),
         ]
 

@@ -21,6 +21,8 @@ from django.db.models.functions import Now
 from builds import flags, queue, services, story
 from builds.housekeeping import Housekeeping
 from builds.models import Build, Deletion
+from builds.rebuilds import Rebuilds
+from builds.schedules import Schedules
 from builds.services import Outcome
 from builds.workers import WorkerIdentity, describe
 from jobs import registry
@@ -64,6 +66,8 @@ class Supervisor:
         # other hosts it hears by leases alone; their workers renew them first.
         self._new_until = monotonic() + PATIENT_BEATS * settings.HEARTBEAT_SECONDS
         self._trouble = ""
+        self.schedules = Schedules()
+        self.rebuilds = Rebuilds()
         self.housekeeping = Housekeeping()
 
     def use(
@@ -109,7 +113,7 @@ class Supervisor:
             logger.warning("the database does not answer (%s) while the cluster stops", error)
 
     def tick(self) -> None:
-        """Do one round: follow the file, end what can't end by itself, wake for what waits."""
+        """Do one round: follow the file, end what can't end by itself, start what is due."""
         # First: on SQLite a worker that was stopped in the middle of a write shuts everybody out.
         self.close_lost_builds()
         self.say_alive()
@@ -117,6 +121,9 @@ class Supervisor:
         registry.ensure_current()
         self.close_lost_deletions()
         self.settle_forgotten()
+        if not flags.stopping.is_set():
+            self.schedules.step()
+            self.rebuilds.step()
         if flags.takes_work():
             self.wake_for_what_waits()
         if not flags.stopping.is_set():

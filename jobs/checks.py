@@ -105,6 +105,11 @@ def check_functions(
 def _questions(spec: JobSpec) -> Iterator[tuple[str, _Question]]:
     """Yield what to ask for a job, each with the key of the file that names the function."""
     yield "function", _question(spec.function, len(spec.args), spec.kwargs)
+    for entry in spec.schedule:
+        if entry.args is not None or entry.kwargs is not None:
+            args = spec.args if entry.args is None else entry.args
+            kwargs = spec.kwargs if entry.kwargs is None else entry.kwargs
+            yield f"schedule, {entry}", _question(spec.function, len(args), kwargs)
     if spec.cleanup:
         yield "cleanup", _question(spec.cleanup, 1)
     if spec.repr_function:

@@ -112,6 +112,10 @@ class Interpreter:
             self._register(job, block)
         if spec is not None:
             self.specs.append(spec)
+            if spec.protected and spec.rebuild == "auto":
+                message = "a protected job is not rebuilt by itself: it has to be armed"
+                line = self.document.line(block, "rebuild")
+                self.warnings.append(Finding("rebuild", message, line, "rebuild", name))
 
     def _register(self, job: str, block: dict[Any, Any]) -> None:
         line = self.document.line(block, "id")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
+from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
@@ -34,7 +35,7 @@ NO_DOCS = {"signature": "", "docstring": "", "parameters": None}
 
 _COMPARED = (
     "title", "notes", "function", "config_text", "config_hash", "tags", "tag_text", "protected",
-    "priority", "concurrency", "queue", "position", "retired",
+    "priority", "concurrency", "queue", "position", "retired", "rebuilds_itself", "schedules",
 )  # fmt: skip
 _WRITTEN = (*_COMPARED, "config", "problem", "docs", "synced_at")
 _Item = TypeVar("_Item")
@@ -188,6 +189,10 @@ def _row(spec: JobSpec, position: int, redactor: Redactor) -> dict[str, Any]:
         "priority": spec.priority,
         "concurrency": spec.concurrency,
         "queue": spec.queue,
+        "rebuilds_itself": spec.rebuilds_itself,
+        "schedules": [
+            entry.to_json(site_zone=settings.TIME_ZONE, masker=redactor) for entry in spec.schedule
+        ],
         "position": position,
         "retired": False,
     }

@@ -10,7 +10,7 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import BaseModel, BeforeValidator, ConfigDict, SkipValidation, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from jobs import retention
+from jobs import retention, schedules
 from jobs.policies import (
     DEFAULT_QUEUE,
     MAX_CONCURRENCY,
@@ -18,13 +18,15 @@ from jobs.policies import (
     duration,
     queue_problem,
 )
-from jobs.problems import describe, quoted
+from jobs.problems import describe, nearest, quoted
+from jobs.schedules import Schedule
 from jobs.tags import BLOCK_KEYS, retvals_in
 
 MAX_ID_LENGTH = 200
 MAX_FUNCTION_LENGTH = 500
 MAX_BUILD_ID = 2**63 - 1
 MAX_PRIORITY = 2**31 - 1
+REBUILD = ("manual", "auto")
 
 # Old spellings and what they mean.
 _ALIASES = {"protect": "protected", "cleanup_function": "cleanup"}
@@ -178,6 +180,14 @@ def _retention(value: object) -> dict[str, Any]:
         raise _wrong("retention", "; ".join(str(error).splitlines())) from None
 
 
+def _rebuild(value: object) -> str:
+    if value in REBUILD:
+        return str(value)
+    wanted = " or ".join(REBUILD)
+    hint = nearest(value, REBUILD) if isinstance(value, str) else ""
+    raise _wrong("rebuild", f"must be {wanted}, not {quoted(value)}{hint}")
+
+
 def _build_id(value: object) -> int:
     if type(value) is not int:
         raise _wrong_type("the number of a build", value)
@@ -224,7 +234,14 @@ class JobSpec(BaseModel):
     timeout: Annotated[float | None, BeforeValidator(_timeout)] = None
     retries: Annotated[RetryPolicy | None, BeforeValidator(_retries)] = None
     retention: Annotated[dict[str, Any] | None, BeforeValidator(_retention)] = None
+    rebuild: Annotated[str, BeforeValidator(_rebuild)] = "manual"
+    schedule: Annotated[tuple[Schedule, ...], SkipValidation] = ()
     config: Annotated[dict[str, Any], SkipValidation] = {}
+
+    @property
+    def rebuilds_itself(self) -> bool:
+        """Whether new inputs start it; a protected job waits to be armed all the same."""
+        return self.rebuild == "auto" and not self.protected
 
 
 def build_spec(block: Mapping[Any, Any]) -> tuple[JobSpec | None, list[SpecProblem]]:
@@ -239,6 +256,8 @@ def build_spec(block: Mapping[Any, Any]) -> tuple[JobSpec | None, list[SpecProbl
         if name not in data:
             problems.append(SpecProblem(f"missing-{name}", f"the job has no {name!r}"))
             data[name] = "missing:missing"
+    data["schedule"], mistakes = schedules.read(data.get("schedule"))
+    problems += [SpecProblem("schedule", text, ("schedule", *place)) for place, text in mistakes]
     data["config"] = block
     try:
         spec = JobSpec.model_validate(data)

@@ -27,7 +27,7 @@ BLOCK_KEYS = frozenset(
     ("id", "title", "notes", "function", "args", "kwargs", "dependencies", "tags", "protect")
 ).union(
     ("protected", "cleanup", "cleanup_function", "repr_function", "pinned_builds", "priority"),
-    ("concurrency", "queue", "timeout", "retries", "retention"),
+    ("concurrency", "queue", "timeout", "retries", "retention", "schedule", "rebuild"),
 )
 """The keys of a job that mean something here; all others are the job's own."""
 

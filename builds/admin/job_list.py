@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +17,7 @@ from builds.admin import asking
 from builds.admin.filters import MENU
 from builds.admin.shared import ListOfOurs
 from builds.models import Build
+from builds.pages.schedule import next_times, paused_jobs
 from builds.readiness import why_not
 from builds.status import FAILED, NOT_BUILT, OUTDATED, SUCCESS, JobStatus, job_statuses
 from jobs.admin import ProblemFilter, TagFilter
@@ -33,6 +35,8 @@ class JobRow:
     may_run: bool
     may_arm: bool
     may_see_builds: bool
+    is_paused: bool
+    next_run: datetime | None
 
     @property
     def dependencies(self) -> tuple[str, ...]:
@@ -54,13 +58,20 @@ class JobChangeList(ListOfOurs):
         jobs = list(self.result_list)
         statuses = self._known_statuses() or job_statuses(jobs)
         reasons = why_not(jobs, statuses)
+        paused = paused_jobs(jobs)
         rights = {
             "may_run": asking.may_run(request),
             "may_arm": asking.may_arm(request),
             "may_see_builds": request.user.has_perm("builds.view_build"),
         }
         for job in jobs:
-            job.row = JobRow(statuses[job.pk], reasons[job.pk], **rights)
+            job.row = JobRow(
+                statuses[job.pk],
+                reasons[job.pk],
+                **rights,
+                is_paused=job.pk in paused,
+                next_run=next((due for due, _ in next_times(job, 1)), None),
+            )
         self.result_list = jobs
 
     def _known_statuses(self) -> Mapping[str, JobStatus]:

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from builds.forms import BuildFilter
 from builds.models import Build
+from builds.pages.schedule import schedule_part
 from builds.readiness import why_not
 from builds.status import JobStatus, job_statuses, reason
 from builds.waiting import reasons, unserved
@@ -43,6 +44,7 @@ def job_page(job: Job, request: HttpRequest) -> dict[str, Any]:
         "needs_hidden": max(len(statuses[job.pk].dependencies) - len(needs), 0),
         "needed_by_hidden": max(job.dependent_links.count() - len(needed_by), 0),
         "unserved": "" if job.retired else unserved(job.queue),
+        "schedule": schedule_part(job),
         "graph_url": reverse("admin:jobs_job_graph", args=[quote(job.pk)]),
         **(_builds(job, statuses[job.pk], request) if _may_see_builds(request) else {}),
     }

@@ -9,14 +9,16 @@ from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from builds import history, services
 from builds.admin import asking
 from builds.admin.arming import ArmPage
 from builds.admin.build_form import BuildFormPage
@@ -24,8 +26,9 @@ from builds.admin.filters import YesNoMenu
 from builds.admin.graph import GraphMixin
 from builds.admin.job_list import JobChangeList, ProblemMenu, StatusFilter, TagMenu, row_of
 from builds.admin.job_page import job_page
-from builds.admin.shared import partial
+from builds.admin.shared import partial, user_of
 from builds.models import Build
+from jobcontrol.exceptions import JobControlException
 from jobs.admin import JobAdmin
 from jobs.models import Job
 
@@ -36,7 +39,7 @@ _get_or_post = method_decorator(require_http_methods(["GET", "HEAD", "POST"]))
 class BuildableJobAdmin(GraphMixin, JobAdmin):
     """Jobs, with where they stand and the means to build them."""
 
-    list_display = ["state", "name", "needs", "builds", "button"]
+    list_display = ["state", "name", "needs", "builds", "next_run", "button"]
     list_display_links = None  # the name is a link
     list_filter = [
         StatusFilter,
@@ -96,6 +99,11 @@ class BuildableJobAdmin(GraphMixin, JobAdmin):
         """Builds that wait or run, the newest finished one, and the latest success."""
         return partial("builds/_last_build.html", row=row_of(job), status=row_of(job).status)
 
+    @admin.display(description="next run")
+    def next_run(self, job: Job) -> SafeString:
+        """When its schedule starts it next."""
+        return partial("builds/_next_run.html", row=row_of(job))
+
     @admin.display(description="start")
     def button(self, job: Job) -> SafeString:
         """The button that builds it, or why there is none."""
@@ -120,6 +128,7 @@ class BuildableJobAdmin(GraphMixin, JobAdmin):
             path("arm/", wrap(self.arm_page), name="jobs_job_arm"),
             path("<path:object_id>/build/", wrap(self.build_now), name="jobs_job_build"),
             path("<path:object_id>/build-form/", wrap(self.build_form), name="jobs_job_build_form"),
+            path("<path:object_id>/schedule/", wrap(self.schedule_view), name="jobs_job_schedule"),
             *super().get_urls(),
         ]
 
@@ -182,6 +191,27 @@ class BuildableJobAdmin(GraphMixin, JobAdmin):
         made = [*asked.builds, *asked.before]
         if made:
             return asking.lead_to(request, made[0])
+        return HttpResponseRedirect(asking.job_address(job))
+
+    @method_decorator(require_POST)
+    def schedule_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Pause the job's schedule, or let it go on."""
+        job = self._visible_job(request, object_id)
+        if not asking.may_run(request):
+            raise PermissionDenied
+        if job is None:
+            return self._not_there(request, object_id)
+        try:
+            with transaction.atomic():
+                if request.POST.get("schedule") == "resume":
+                    note = history.RESUMED if services.resume_schedule(job=job) else ""
+                else:
+                    paused = services.pause_schedule(job=job, user=user_of(request))
+                    note = history.PAUSED if paused else ""
+                if note:
+                    history.note(request.user, job, note)
+        except JobControlException as error:
+            self.message_user(request, str(error), messages.ERROR)
         return HttpResponseRedirect(asking.job_address(job))
 
     def _visible_job(self, request: HttpRequest, object_id: str) -> Job | None:

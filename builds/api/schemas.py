@@ -107,6 +107,8 @@ class JobDetail(Job):
     latest_successful_build: Build | None = Field(
         description="null also for those who may not see builds"
     )
+    schedule_paused: bool
+    next_runs: list[Moment] = Field(description="when its schedule starts it next; five at most")
 
 
 class LogLine(BaseModel):

@@ -5,7 +5,8 @@ with it, `drafts` write builds down, `requests` asks for them, `promotions` let 
 on when what they waited for has ended, `leases` runs, `cancels` stops and `retries` repeats them,
 `limits` says how many run at once, `observations` stores what they report, `deletions` removes them
 (`selections` very many, `removals` with all their rows), `keeping` says which stay, `clusters`
-knows who works, `tokens` who may come in by the API, `nights` whose turn the upkeep is.
+knows who works, `tokens` who may come in by the API, `nights` whose turn the upkeep is, `schedules`
+starts what is due by itself, `rebuilds` what has newer inputs.
 """
 
 from builds.services.cancels import cancel_build, cancel_builds
@@ -53,6 +54,7 @@ from builds.services.nights import begin_night, end_night, forget_old, hold_nigh
 from builds.services.observations import store_observations, store_progress
 from builds.services.plans import Made, cancel_plan, current_builds, plan_for, resume_plan
 from builds.services.promotions import settle_forgotten
+from builds.services.rebuilds import jobs_to_rebuild, rebuild_job
 from builds.services.removals import remove_builds, remove_log_rows, waiting_removals
 from builds.services.requests import (
     create_build,
@@ -60,6 +62,15 @@ from builds.services.requests import (
     queue_build,
     request_build,
     why_not_buildable,
+)
+from builds.services.schedules import (
+    entries_of,
+    fire_job,
+    jobs_to_fire,
+    look_at_schedules,
+    pause_schedule,
+    plan_schedules,
+    resume_schedule,
 )
 from builds.services.selections import choose_builds, confirm_choice, hand_over_part
 from builds.services.tokens import issue_token, revoke_token, user_of_token
@@ -93,8 +104,10 @@ __all__ = [
     "drain_cluster",
     "end_cluster",
     "end_night",
+    "entries_of",
     "finish_build",
     "finish_deletion",
+    "fire_job",
     "forget_dead_clusters",
     "forget_old",
     "hand_over_part",
@@ -103,15 +116,21 @@ __all__ = [
     "is_held",
     "is_to_drain",
     "issue_token",
+    "jobs_to_fire",
+    "jobs_to_rebuild",
     "keep_build",
     "latest_successful_builds",
     "live_clusters",
     "look",
+    "look_at_schedules",
     "note_hang",
+    "pause_schedule",
     "plan_for",
+    "plan_schedules",
     "prunable_builds",
     "prune_builds",
     "queue_build",
+    "rebuild_job",
     "refuse_full",
     "refuse_if_in_use",
     "refuse_unarmed",
@@ -121,6 +140,7 @@ __all__ = [
     "request_deletion",
     "request_deletions",
     "resume_plan",
+    "resume_schedule",
     "revoke_token",
     "settle_forgotten",
     "silence_allowed",

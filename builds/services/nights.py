@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 
 from builds.database_time import seconds_ago
 from builds.models import UsedNonce
+from builds.schedule_models import ScheduledRun
 from builds.upkeep_models import BulkDeletion, Night
 from builds.workers import WorkerIdentity
 
@@ -51,14 +52,19 @@ def end_night(*, night: date, worker: WorkerIdentity) -> None:
 def forget_old() -> int:
     """Delete some of the records that nobody needs any more; return how many, 0 at last.
 
-    Old nonces, choices of builds that nobody confirmed, and what is known of ended ones and of
-    nights.
+    Old nonces, choices of builds that nobody confirmed, and what is known of ended ones, of nights
+    and of scheduled times.
     """
     old = [
         UsedNonce.objects.filter(created__lt=_ago(NONCES_KEPT)),
         BulkDeletion.objects.filter(asked=None, created__lt=_ago(CHOICES_KEPT)),
         BulkDeletion.objects.filter(ended__lt=_ago(RECORDS_KEPT)),
         Night.objects.filter(started__lt=_ago(RECORDS_KEPT)),
+        *(
+            ScheduledRun.objects.filter(state=state, due__lt=_ago(RECORDS_KEPT))
+            for state in ScheduledRun.State
+            if state not in ScheduledRun.OPEN
+        ),
     ]
     for rows in old:
         keys = list(rows.order_by().values_list("pk", flat=True)[:CHUNK])

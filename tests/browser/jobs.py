@@ -173,6 +173,16 @@ jobs:
     title: "Never built"
     function: flows:number
 
+  - id: timed
+    title: "Comes by itself"
+    function: flows:number
+    schedule:
+      - cron: "30 3 * * MON-FRI"
+        timezone: Australia/Lord_Howe
+        catch_up: last
+        kwargs: {times: 2}
+      - {every: 30s, overlap: queue}
+
   - id: 'odd/id "<b>&é'
     title: "<script>alert('title')</script> and a very long title that has to be broken, \\
       for it does not fit on a phone: supercalifragilisticexpialidocious_supercalifragilistic"

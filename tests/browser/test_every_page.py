@@ -35,6 +35,8 @@ PAGES: dict[str, Callable[[dict[str, int]], str]] = {
     "protected job": lambda _: job_address("deploy"),
     "job never built": lambda _: job_address("never"),
     "job that needs others": lambda _: job_address("needy"),
+    "job with a schedule": lambda _: job_address("timed"),
+    "scheduled runs": lambda _: "/admin/builds/scheduledrun/",
     "odd job": lambda _: job_address('odd/id "<b>&é'),
     "build form": lambda _: job_address("double", "build-form"),
     "build form without its inputs": lambda _: job_address("needy", "build-form"),

@@ -37,6 +37,9 @@ class Command(RegistryCommand):
             ),
         )
 
+    def _next_runs(self, row: dict[str, Any]) -> str:
+        return "paused" if row["schedule_paused"] else ", ".join(row["next_runs"])
+
     def _facts(self, job: Job, row: dict[str, Any], last: Any, remarks: str) -> Any:
         latest = row["latest_successful_build"]
         return output.facts(
@@ -47,6 +50,7 @@ class Command(RegistryCommand):
                 ("Remarks", remarks),
                 ("Last build", last if str(last) else ""),
                 ("Last success", f"#{latest['id']}" if latest else ""),
+                ("Next runs", self._next_runs(row)),
                 ("Function", row["function"]),
                 ("Tags", " ".join(row["tags"])),
                 ("Dependencies", ", ".join(row["dependencies"])),

@@ -175,6 +175,8 @@ TABLE: list[Row] = [
     Row("admin:jobs_graph_file", "/admin/jobs/job/graph.svg", READERS, NO_METHOD),
     Row("admin:jobs_job_graph", "/admin/jobs/job/{job}/graph/", READERS, NO_METHOD),
     Row("admin:jobs_job_graph_file", "/admin/jobs/job/{job}/graph.dot", READERS, NO_METHOD),
+    # It sends back to the page of the job, whether or not there was a schedule to pause.
+    Row("admin:jobs_job_schedule", "/admin/jobs/job/{job}/schedule/", NO_METHOD, OPERATORS),
     # --- Builds ---
     *model_rows(
         "builds_build",
@@ -185,6 +187,7 @@ TABLE: list[Row] = [
         change_post=READERS,  # it shows the page, as GET does
     ),
     *model_rows("builds_deletion", "{deletion}", READERS),
+    *model_rows("builds_scheduledrun", "{run}", READERS),
     Row(
         "admin:builds_apitoken_revoke",
         "/admin/builds/apitoken/{token}/revoke/",

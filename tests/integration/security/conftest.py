@@ -15,6 +15,7 @@ from django.utils import timezone
 from builds import retvals, services
 from builds.groups import make_groups
 from builds.models import ApiToken, Build, BuildPayload, Deletion
+from builds.schedule_models import ScheduledRun
 from jobs.models import ConfigRevision
 from tests.support.clusters import beating
 from tests.support.jobs import use_config
@@ -45,6 +46,7 @@ def one_of_everything(db):
         other_build=Build.objects.create(job_id="job", status="FAILED").pk,
         revision=ConfigRevision.objects.latest("pk").pk,
         deletion=deletion.pk,
+        run=ScheduledRun.objects.create(job_id="job", entry="x", due=timezone.now()).pk,
         user=root.pk,
         user_type=ContentType.objects.get_for_model(User).pk,
         group=Group.objects.create(name="a group").pk,

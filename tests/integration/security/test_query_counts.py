@@ -19,6 +19,7 @@ from builds.models import (
     Deletion,
     LogMessage,
 )
+from builds.schedule_models import ScheduledRun
 from jobs import config, registry
 from jobs.models import ConfigRevision, Job
 from tests.support.clusters import beating, main_of, worker_of
@@ -52,6 +53,7 @@ def _fill():
             "function": "tests.support.odd_jobs:value",
             "dependencies": [f"job-{n // 3}"] if n % 100 else [],
             "protect": n in PROTECTED,
+            "schedule": ["every 1h", "0 3 * * *"] if n % 2 else [],
         }
         for n in range(JOBS)
     ]
@@ -101,6 +103,17 @@ def _fill():
         Build.objects.filter(pk=n + 1).update(
             status="RUNNING", worker=str(worker_of(main_of(f"host-{n}")))
         )
+    ScheduledRun.objects.bulk_create(
+        ScheduledRun(
+            id=n + 1,
+            job_id=f"job-{n % JOBS // 50 * 10}",
+            entry="x",
+            due=now - timedelta(minutes=n),
+            state="STARTED" if n % 3 else "MISSED",
+            build_id=n + 1 if n % 3 else None,
+        )
+        for n in range(5_000)
+    )
     Deletion.objects.bulk_create(
         Deletion(id=n + 1, job_id=f"job-{n % JOBS}", build_number=10**6 + n) for n in range(1_000)
     )
@@ -152,6 +165,10 @@ PAGES = [
     "/admin/builds/deletion/?p=3",
     "/admin/builds/deletion/?q=number+7",
     "/admin/builds/deletion/1/change/",
+    "/admin/builds/scheduledrun/",
+    "/admin/builds/scheduledrun/?p=3",
+    "/admin/builds/scheduledrun/?q=number+7",
+    "/admin/builds/scheduledrun/1/change/",
     "/admin/builds/apitoken/",
     "/admin/builds/cluster/",
     "/admin/builds/cluster/?p=2",

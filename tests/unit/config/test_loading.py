@@ -251,14 +251,6 @@ def test_unknown_keys_are_kept_and_warned_about_with_the_nearest_name() -> None:
     assert configuration.site.redis_url is None
 
 
-@pytest.mark.parametrize("key", ["schedule"])
-def test_keys_of_later_versions_are_unknown_yet(key: str) -> None:
-    configuration = load_text(f"jobs:\n- {{id: a, function: 'm:f', {key}: 3}}\n")
-    (warning,) = configuration.warnings
-    assert (warning.rule, warning.key) == ("unknown-key", key)
-    assert configuration.jobs[0].config[key] == 3
-
-
 def test_limits_and_queues() -> None:
     configuration = load_text(
         "jobs:\n- {id: a, function: 'm:f', concurrency: 3, queue: heavy-1.x_y}\n"

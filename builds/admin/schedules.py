@@ -1,0 +1,69 @@
+"""Scheduled runs in the admin: when jobs are due by themselves, and what became of each time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.contrib import admin
+from django.utils.safestring import SafeString
+
+from builds.admin.filters import ChoiceMenu, JobFilter
+from builds.admin.paging import BoundedPaginator
+from builds.admin.shared import partial
+from builds.schedule_models import ScheduledRun
+from jobs.admin import ReadOnlyMixin
+
+if TYPE_CHECKING:
+    ScheduledRunAdminBase = admin.ModelAdmin[ScheduledRun]
+else:
+    ScheduledRunAdminBase = admin.ModelAdmin
+
+
+@admin.register(ScheduledRun)
+class ScheduledRunAdmin(ReadOnlyMixin, ScheduledRunAdminBase):
+    """Due times of jobs, with what became of them."""
+
+    list_display = ["due_at", "job_link", "state_badge", "build_link", "reason_text"]
+    list_display_links = ["due_at"]
+    list_filter = [("state", ChoiceMenu), JobFilter]
+    list_select_related = ["job", "build"]
+    list_per_page = 100
+    list_max_show_all = 0
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER  # they count every row
+    paginator = BoundedPaginator
+    sortable_by = ()
+    search_fields = ["=build_number", "job__id", "job__title"]
+    search_help_text = "A build's number, or a part of a job's id or title"
+    change_list_template = "builds/scheduled_runs.html"
+    fields = ["job_link", "due_at", "state_badge", "reason_text", "build_link", "decided_at"]
+
+    @admin.display(description="due")
+    def due_at(self, run: ScheduledRun) -> SafeString:
+        """When it is or was due."""
+        return partial("builds/_moment.html", at=run.due)
+
+    @admin.display(description="job")
+    def job_link(self, run: ScheduledRun) -> SafeString:
+        """The job, with a link to it."""
+        return partial("builds/_job_link.html", job=run.job)
+
+    @admin.display(description="state")
+    def state_badge(self, run: ScheduledRun) -> SafeString:
+        """What became of it, in its colour."""
+        return partial("builds/_run_state.html", run=run)
+
+    @admin.display(description="build")
+    def build_link(self, run: ScheduledRun) -> SafeString | None:
+        """The build that it made."""
+        return partial("builds/_run_build.html", run=run) if run.build_number else None
+
+    @admin.display(description="why not")
+    def reason_text(self, run: ScheduledRun) -> str | None:
+        """Why it was not started."""
+        return run.reason or None
+
+    @admin.display(description="decided")
+    def decided_at(self, run: ScheduledRun) -> SafeString | None:
+        """When that was decided."""
+        return partial("builds/_moment.html", at=run.decided) if run.decided else None
