@@ -1,5 +1,5 @@
-"""The pages of jobs, builds, deletions, workers, API tokens and people inside Django's admin."""
+"""The pages of jobs, builds, plans, deletions, workers, API tokens and people in the admin."""
 
-from builds.admin import builds, deletions, jobs, people, tokens, workers
+from builds.admin import builds, deletions, jobs, people, plans, tokens, workers
 
-__all__ = ["builds", "deletions", "jobs", "people", "tokens", "workers"]
+__all__ = ["builds", "deletions", "jobs", "people", "plans", "tokens", "workers"]
