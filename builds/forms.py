@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -17,6 +17,8 @@ from django.forms.boundfield import BoundField
 from django.utils import timezone
 
 from builds.models import Build, BuildQuerySet
+from builds.plan_form import PlanForm
+from builds.planning import Options
 from builds.services.inputs import usable_builds
 from builds.status import pinned_builds
 from jobs import registry, signatures, tags, values
@@ -36,14 +38,32 @@ DAYS = [MinValueValidator(date(1970, 1, 1)), MaxValueValidator(date(2999, 12, 31
 
 @dataclass(frozen=True)
 class InputRow:
-    """How one dependency's build is chosen; no `field` where it has none to choose."""
+    """How one dependency's build is chosen; `older` names one that is not offered."""
 
     job: Job
-    field: BoundField | None
+    field: BoundField
     older: BoundField | None
 
 
-class BuildForm(forms.Form):
+LATEST = "latest"
+NOW = "now"
+
+
+class InputField(forms.Field):
+    """A build to use: its number, LATEST for the latest success, or NOW for one to be made."""
+
+    def clean(self, value: Any) -> int | str:
+        """Return the number or the word."""
+        text = str(super().clean(value))
+        if text in (LATEST, NOW):
+            return text
+        is_number = text.isascii() and text.isdecimal() and len(text) < 20
+        if is_number and 1 <= int(text) <= MAX_NUMBER:
+            return int(text)
+        raise ValidationError("Enter the number of a build.")
+
+
+class BuildForm(PlanForm):
     """Arguments and inputs for one build of `job`, filled in from the job or from a `source`.
 
     What is left as it was filled in means what it meant there, also where it can't be typed
@@ -83,6 +103,7 @@ class BuildForm(forms.Form):
                 {"rows": rows, "spellcheck": "false", "autocapitalize": "off", "class": "jc-yaml"}
             )
         self._add_inputs()
+        self.offer_plans(has_dependencies=bool(self.dependencies))
 
     # --- Inputs
 
@@ -93,24 +114,21 @@ class BuildForm(forms.Form):
         for dependency in self.dependencies:
             builds, has_older = offered[dependency.pk]
             name = field_name(dependency.pk)
-            wanted = chosen.get(dependency.pk) or (builds[0].pk if builds else None)
-            if wanted is not None:
-                self._add_input(name, dependency, builds, wanted)
-                if has_older:
-                    self._add_older(name, dependency)
+            self._add_input(name, dependency, builds, chosen.get(dependency.pk, LATEST))
+            if has_older:
+                self._add_older(name, dependency)
             self.rows.append((dependency, name))
 
-    def _add_input(self, name: str, dependency: Job, builds: Sequence[Build], wanted: int) -> None:
+    def _add_input(
+        self, name: str, dependency: Job, builds: Sequence[Build], wanted: int | str
+    ) -> None:
         typed = self.data.get(self.add_prefix(name)) if self.is_bound else None
         choices = _choices(builds, pinned_builds(self.job).get(dependency.pk))
         for number in (wanted, typed):
             if number is not None and str(number) not in {value for value, _ in choices}:
                 choices.append((str(number), f"#{number}"))
-        self.fields[name] = forms.IntegerField(
-            label=f"Build of {dependency.label}",
-            min_value=1,
-            max_value=MAX_NUMBER,
-            widget=forms.Select(choices=choices),
+        self.fields[name] = InputField(
+            label=f"Build of {dependency.label}", widget=forms.Select(choices=choices)
         )
         self.initial[name] = wanted
 
@@ -127,7 +145,7 @@ class BuildForm(forms.Form):
         return [
             InputRow(
                 dependency,
-                self[name] if name in self.fields else None,
+                self[name],
                 self[f"{name}-older"] if f"{name}-older" in self.fields else None,
             )
             for dependency, name in self.rows
@@ -194,7 +212,7 @@ class BuildForm(forms.Form):
             older = f"{name}-older"
             if cleaned.get(older) is not None:
                 wanted[older] = (dependency, cleaned[older])
-            elif cleaned.get(name) is not None:
+            elif isinstance(cleaned.get(name), int):
                 wanted[name] = (dependency, cleaned[name])
         usable = usable_builds(number for _, number in wanted.values())
         for field, (dependency, number) in wanted.items():
@@ -207,7 +225,11 @@ class BuildForm(forms.Form):
 
     def as_typed(self) -> str:
         """Return all that was filled in, as one text."""
-        return json.dumps({name: self.data.get(self.add_prefix(name)) for name in self.fields})
+        typed = {
+            name: field.widget.value_from_datadict(self.data, self.files, self.add_prefix(name))
+            for name, field in self.fields.items()
+        }
+        return json.dumps(typed)
 
     def overrides(self) -> dict[str, Any]:
         """Return those of args and kwargs that differ from the job's own."""
@@ -220,14 +242,22 @@ class BuildForm(forms.Form):
         }
 
     def dependency_builds(self) -> dict[str, int]:
-        """Return the build chosen for each dependency that has any."""
+        """Return the builds that were chosen by number; the others are the latest successes."""
+        chosen = self._chosen_inputs()
+        return {name: one for name, one in chosen.items() if isinstance(one, int)}
+
+    def options(self) -> Options:
+        """Return what is built beside the job, its chosen dependencies among that."""
+        chosen = self._chosen_inputs()
+        now = frozenset(name for name, one in chosen.items() if one == NOW)
+        return replace(super().options(), build_now=now)
+
+    def _chosen_inputs(self) -> dict[str, Any]:
         wanted = self.cleaned_data if self.is_bound else self.initial
-        found = {}
-        for dependency, name in self.rows:
-            number = wanted.get(f"{name}-older") or wanted.get(name)
-            if number:
-                found[dependency.pk] = number
-        return found
+        return {
+            dependency.pk: wanted.get(f"{name}-older") or wanted.get(name)
+            for dependency, name in self.rows
+        }
 
 
 def field_name(job_id: str) -> str:
@@ -277,15 +307,19 @@ def offers(dependencies: Sequence[Job]) -> dict[str, tuple[list[Build], bool]]:
 
 def _choices(builds: Sequence[Build], pin: int | None) -> list[tuple[str, str]]:
     choices = []
-    for place, build in enumerate(builds):
-        remarks = ["latest"] if place == 0 else []
-        if build.pk == pin:
-            remarks.append("pinned in the file")
-        label = (
-            f"#{build.pk} · {timezone.localtime(build.end_time or build.created):%Y-%m-%d %H:%M}"
-        )
-        choices.append((str(build.pk), " · ".join([label, *remarks])))
-    return choices
+    if pin is None:
+        # Else that word would mean the pinned one: the file has the first say.
+        latest = f"the latest success: {_label(builds[0])}" if builds else "no successful build yet"
+        choices.append((LATEST, latest))
+    for build in builds:
+        pinned = " · pinned in the file" if build.pk == pin else ""
+        choices.append((str(build.pk), _label(build) + pinned))
+    return [*choices, (NOW, "build it now, first")]
+
+
+def _label(build: Build) -> str:
+    ended = timezone.localtime(build.end_time or build.created)
+    return f"#{build.pk} · {ended:%Y-%m-%d %H:%M}"
 
 
 # --- The builds of a job's page -------------------------------------------------------------------

@@ -10,6 +10,7 @@ VIEWER = (
     "jobs.view_job",
     "jobs.view_configrevision",
     "builds.view_build",
+    "builds.view_plan",
     "builds.view_deletion",
     "builds.view_cluster",
     "builds.view_scheduledrun",

@@ -72,6 +72,11 @@ class PlannedBuild:
     inputs: Mapping[str, int | None]
     protected: bool = False
 
+    @property
+    def waits_for(self) -> list[str]:
+        """The jobs whose builds of this plan it uses."""
+        return [name for name, number in self.inputs.items() if number is None]
+
 
 @dataclass(frozen=True)
 class ReusedBuild:

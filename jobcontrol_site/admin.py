@@ -11,7 +11,7 @@ from django.db.models import Model
 from django.db.models.base import ModelBase
 from django.http import HttpRequest
 
-_FIRST_MODELS = {"Job", "Build"}  # of their apps; the others follow by name
+_FIRST_MODELS = ["Job", "Build", "Plan"]  # of their apps; the others follow by name
 
 
 class JobControlAdminSite(AdminSite):
@@ -30,7 +30,7 @@ class JobControlAdminSite(AdminSite):
         found: list[dict[str, Any]] = super().get_app_list(request, app_label)
         place = {app.label: number for number, app in enumerate(apps.get_app_configs())}
         for app in found:
-            app["models"].sort(key=lambda model: model["object_name"] not in _FIRST_MODELS)
+            app["models"].sort(key=_place)
         return sorted(found, key=lambda app: place[app["app_label"]])
 
     def register(
@@ -48,3 +48,8 @@ class JobControlAdminSite(AdminSite):
             if model not in queue_models and model._meta.app_label != "django_q"
         ]
         super().register(wanted, admin_class, **options)
+
+
+def _place(model: dict[str, Any]) -> int:
+    name = model["object_name"]
+    return _FIRST_MODELS.index(name) if name in _FIRST_MODELS else len(_FIRST_MODELS)

@@ -77,6 +77,11 @@ def spoil(page: Page) -> None:
     page.get_by_text("Nothing was started").wait_for()
 
 
+def first(page: Page) -> None:
+    """Fill the form in so that what is missing is built first, and others after it."""
+    page.get_by_role("link", name="Build what is missing first").click()
+
+
 def search(page: Page) -> None:
     """Look for something in the log."""
     page.get_by_label("Containing").fill("page")
@@ -102,6 +107,12 @@ SHOTS = (
     Shot("build-form-wrong", job("check_prices", "build-form"), spoil),
     Shot("build-form-protected", job("publish_report", "build-form")),
     Shot("armed", job("publish_report", "build-form"), arm, guide=LIGHT),
+    Shot("build-form-plan", job("weekly_digest", "build-form"), first),
+    Shot("plans", lambda _: "/admin/builds/plan/"),
+    Shot("plan", lambda made: f"/admin/builds/plan/{made['plan']}/change/", guide=LIGHT),
+    Shot("plan-resume", lambda made: f"/admin/builds/plan/{made['plan']}/resume/"),
+    Shot("plan-waiting", lambda made: f"/admin/builds/plan/{made['waiting_plan']}/change/"),
+    Shot("build-upstream-failed", build("price_report")),
     Shot("arm-several", lambda _: "/admin/jobs/job/arm/?job=publish_report"),
     Shot("graph", lambda _: "/admin/jobs/job/graph/", guide=LIGHT),
     Shot("graph-of-job", job("report", "graph")),

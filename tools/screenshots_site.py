@@ -95,6 +95,18 @@ JOBS = """
     args: [!retval read_catalogue]
     tags: [shop]
 
+  - id: price_list
+    title: "Print the price list"
+    function: shop:export_stock
+    dependencies: [check_prices, export_stock]
+    tags: [shop]
+
+  - id: price_report
+    title: "Report on prices"
+    function: shop:export_stock
+    dependencies: [price_list, report]
+    tags: [shop]
+
   - id: order_stock
     title: "Order what has run out"
     function: shop:order_stock
@@ -116,6 +128,7 @@ import json, time
 from django.contrib.auth.models import User
 from builds import services
 from builds.models import Build, Deletion
+from builds.planning import Dependencies, Options
 from jobs.models import Job
 
 user = User.objects.create_superuser({USER!r}, password={USER!r})
@@ -154,8 +167,20 @@ for name in ("waiting", "cancelled"):
     again = Build.objects.get(retry_of=made["order_stock"])
     made[name] = again.pk
 services.cancel_build(build=again, requested_by=user)
+def plan(name, first):
+    job = Job.objects.get(id=name)
+    options = Options(dependencies=Dependencies(first))
+    wish = dict(job=job, trigger="manual", requested_by=user, options=options)
+    return services.request_build(**wish).plan
+
+failed = plan("price_report", "all")
+while failed.builds.filter(end_time=None).exists():
+    time.sleep(0.1)
+made["plan"] = failed.pk
+made["price_report"] = failed.builds.get(job="price_report").pk
 running = ask("read_catalogue")
 while Build.objects.get(pk=running.pk).progress.count() < 6:
     time.sleep(0.1)
+made["waiting_plan"] = plan("weekly_digest", "all").pk
 print(json.dumps(made))
 """

@@ -1,5 +1,5 @@
-"""The pages of jobs, builds, schedules, deletions, workers, tokens and people in Django's admin."""
+"""The pages inside Django's admin: of jobs, builds, plans, schedules, workers, tokens and people."""
 
-from builds.admin import builds, deletions, jobs, people, schedules, tokens, workers
+from builds.admin import builds, deletions, jobs, people, plans, schedules, tokens, workers
 
-__all__ = ["builds", "deletions", "jobs", "people", "schedules", "tokens", "workers"]
+__all__ = ["builds", "deletions", "jobs", "people", "plans", "schedules", "tokens", "workers"]

@@ -20,11 +20,13 @@ from django.utils.http import urlencode
 from builds import history, services
 from builds.admin.shared import user_of
 from builds.models import Build
+from builds.plan_models import Plan
 from jobcontrol.exceptions import JobControlException, ProtectedJob
 from jobs.models import Job
 
 MAY_RUN = "builds.run_build"
 MAY_ARM = "builds.run_protected_build"
+MAY_SEE_PLANS = "builds.view_plan"
 
 MAX_AT_ONCE = 500  # jobs that one click starts
 TOLD = 10  # builds or refusals that are told one by one
@@ -93,15 +95,33 @@ def ask(request: HttpRequest, jobs: Iterable[Job], *, trigger: str) -> Asked:
 
 def record(request: HttpRequest, build: Build, remark: str = "") -> None:
     """Note in the job's history who asked for the build, unless that was noted before."""
-    if not build.asked_before:
-        how = f"by {build.get_trigger_display()}{remark}"
+    if build.asked_before:
+        return
+    how = f"by {build.get_trigger_display()}{remark}"
+    if build.plan is None:
         history.note(request.user, build.job, f"Asked for build #{build.pk} {how}.")
+        return
+    record_plan(request, build.plan, how)
+
+
+def record_plan(request: HttpRequest, plan: Plan, how: str) -> None:
+    """Note in the history of each job of a plan who asked for it."""
+    others = list(Job.objects.filter(builds__plan=plan).only("pk", "title").distinct())
+    text = f"Asked for builds of {counted(len(others), 'job')} {how}: plan {plan.pk}."
+    history.note_many(request.user, [job for job in others if job.pk == plan.job_id], text)
+    text = f"Asked for a build {how}, with {plan.job_id!r}: plan {plan.pk}."
+    history.note_many(request.user, [job for job in others if job.pk != plan.job_id], text)
 
 
 def tell(request: HttpRequest, asked: Asked) -> None:
     """Tell the person what came of asking."""
-    if asked.builds:
-        messages.success(request, f"Queued: build {_names(asked.builds)}.")
+    plans = [build for build in asked.builds if build.plan_id]
+    for build in plans:
+        text = f"Started: plan {build.plan_id} for build {_names([build])} and what goes with it."
+        messages.success(request, text)
+    if len(asked.builds) > len(plans):
+        plain = [build for build in asked.builds if not build.plan_id]
+        messages.success(request, f"Queued: build {_names(plain)}.")
     if asked.before:
         messages.info(request, f"Asked for by the same click before: build {_names(asked.before)}.")
     if asked.protected:
@@ -140,7 +160,9 @@ def arm_address(jobs: Sequence[Job]) -> str:
 
 
 def lead_to(request: HttpRequest, build: Build) -> HttpResponse:
-    """Lead to the page of a build, or to its job for those who may not see builds."""
+    """Lead to a build's plan or its page, or to its job for those who may not see these."""
+    if build.plan_id and request.user.has_perm(MAY_SEE_PLANS):
+        return HttpResponseRedirect(reverse("admin:builds_plan_change", args=[build.plan_id]))
     if request.user.has_perm("builds.view_build"):
         return HttpResponseRedirect(reverse("admin:builds_build_change", args=[build.pk]))
     return HttpResponseRedirect(job_address(build.job))
@@ -149,6 +171,11 @@ def lead_to(request: HttpRequest, build: Build) -> HttpResponse:
 def job_address(job: Job) -> str:
     """Return the address of a job's page."""
     return reverse("admin:jobs_job_change", args=[quote(job.pk)])
+
+
+def counted(number: int, name: str) -> str:
+    """Return `3 jobs`."""
+    return f"{number:,} {name}{'' if number == 1 else 's'}"
 
 
 def _names(builds: Sequence[Build]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.contrib import messages
@@ -11,17 +11,31 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 
-from builds import arming, history, previews, services
+from builds import arming, history, planning, previews, services
 from builds.admin import asking
 from builds.admin.shared import user_of
 from builds.arming import ArmingRefused
 from builds.forms import BuildForm
 from builds.models import Build, BuildPayload, UsedNonce
-from builds.readiness import why_not
 from builds.services import Request
-from builds.status import job_status, reason
-from jobcontrol.exceptions import JobControlException
+from builds.status import JobStatus, job_status, reason
+from jobcontrol.exceptions import InvalidRequest, JobControlException
 from jobs.models import Job
+
+
+@dataclass(frozen=True)
+class Look:
+    """What would run: of a plan, its target first, then its protected jobs."""
+
+    previews: list[previews.Preview] = field(default_factory=list)
+    plan: planning.Plan | None = None
+
+    @property
+    def why_not(self) -> str:
+        """Why the target can't be built; "" when it can."""
+        if self.plan is None or not self.plan.why_not(self.plan.target):
+            return ""
+        return f"job {self.plan.target!r} can't be built: {self.plan.why_not(self.plan.target)}"
 
 
 @dataclass
@@ -42,7 +56,7 @@ class BuildFormPage:
             messages.error(self.request, str(error))
             return HttpResponseRedirect(asking.job_address(self.job))
         if self.request.method != "POST":
-            return self.show(BuildForm(self.job, self.source))
+            return self.show(self._new_form())
         form = BuildForm(self.job, self.source, data=self.request.POST)
         steps = {"arm": self.arm, "start": self.start, "build": self.build}
         return steps.get(self.request.POST.get("step", ""), self.show)(form)
@@ -66,6 +80,14 @@ class BuildFormPage:
             )
         return found
 
+    def _new_form(self) -> BuildForm:
+        """Return the form as it is opened; a link may say what is to be built first."""
+        form = BuildForm(self.job, self.source)
+        first = self.request.GET.get("first", "")
+        if first in list(planning.Dependencies) and "first" in form.fields:
+            form.initial["first"] = first
+        return form
+
     # --- What the buttons do
 
     def build(self, form: BuildForm) -> HttpResponse:
@@ -84,26 +106,39 @@ class BuildFormPage:
         self._refuse_who_may_not_arm()
         if not form.is_valid():
             return self.show(form)
-        wanted = self.wanted(form)
         try:
-            shown = previews.preview(wanted)
+            shown = self._look(form)
+            wanted = replace(self.wanted(form), expected=shown.plan)
+            if shown.why_not:
+                raise InvalidRequest(shown.why_not)
             token = arming.make_token(
                 user=self.request.user, session_key=session_of(self.request), requests=[wanted]
             )
         except JobControlException as error:
             form.add_error(None, str(error))
             return self.show(form)
-        history.note(self.request.user, self.job, "Armed a build, to be started within a minute.")
+        self._note_arming(shown.plan)
         return armed_page(
             self.admin,
             self.request,
             token=token,
-            previews=[shown],
+            previews=shown.previews,
+            plan=shown.plan,
             job=self.job,
             form=form,
             source=self.source,
             title=f"Armed: {self.job.label}",
         )
+
+    def _note_arming(self, plan: planning.Plan | None) -> None:
+        if plan is None:
+            text = "Armed a build, to be started within a minute."
+            history.note(self.request.user, self.job, text)
+            return
+        names = {self.job.pk, *plan.protected}
+        text = f"Armed a plan of {asking.counted(len(plan.builds), 'build')} for {self.job.pk!r}, "
+        text += "to be started within a minute."
+        history.note_many(self.request.user, Job.objects.filter(pk__in=names), text)
 
     def start(self, form: BuildForm) -> HttpResponse:
         """Start the armed build; what is refused leads back to the form as it was typed."""
@@ -132,6 +167,9 @@ class BuildFormPage:
         wanted = self.wanted(form)
         with transaction.atomic():
             if arm:
+                if not wanted.options.are_plain:
+                    # What is started is the very plan that the token stands for.
+                    wanted = replace(wanted, expected=services.plan_for(wanted))
                 arming.redeem(
                     self.request.POST.get("token", ""),
                     user=self.request.user,
@@ -166,6 +204,7 @@ class BuildFormPage:
             trigger=Build.Trigger.MANUAL,
             requested_by=user_of(self.request),
             dependency_builds=form.dependency_builds(),
+            options=form.options(),
             **form.overrides(),
         )
 
@@ -173,6 +212,7 @@ class BuildFormPage:
         """Show the form as it is filled in, with what it would run."""
         status = job_status(self.job)
         shown, problem = self._preview(form)
+        why_not = services.why_not_buildable(self.job) if self.job.retired else ""
         context = asking.page_context(
             self.request,
             self.admin,
@@ -181,23 +221,33 @@ class BuildFormPage:
             status=status,
             form=form,
             rows=form.input_rows(),
-            preview=shown,
-            preview_problem=problem,
+            preview=shown.previews[0] if shown and shown.previews else None,
+            plan=shown.plan if shown else None,
+            preview_problem=problem or (shown.why_not if shown else ""),
+            to_arm=self._to_arm(shown),
+            missing=self._missing(form, status),
             source=self.source,
             source_reason=reason(self.source) if self.source else "",
             source_function=self._other_function(),
-            why_not=self._why_not(form, status),
+            why_not=why_not,
             signature=(self.job.docs or {}).get("signature", ""),
         )
         if self.request.method == "POST" and self.request.POST.get("nonce"):
             context["nonce"] = self.request.POST["nonce"]
         return TemplateResponse(self.request, "builds/build_form.html", context)
 
-    def _why_not(self, form: BuildForm, status: Any) -> str:
-        """Return why nothing can be started here; wrong pins of the file can be chosen away."""
-        if self.job.retired or any(row.field is None for row in form.input_rows()):
-            return why_not([self.job], {self.job.pk: status})[self.job.pk]
-        return ""
+    def _missing(self, form: BuildForm, status: JobStatus) -> list[str]:
+        """Return the dependencies that have no build to use and are not to be built either."""
+        if set(form.errors) - {NON_FIELD_ERRORS} or self.job.retired:
+            return []
+        wanted = form.options()
+        if wanted.dependencies != planning.Dependencies.NONE:
+            return []
+        return [name for name in status.missing if name not in wanted.build_now]
+
+    def _to_arm(self, shown: Look | None) -> bool:
+        """Whether what is filled in must be armed."""
+        return self.job.protected or bool(shown and shown.plan and shown.plan.protected)
 
     def _other_function(self) -> str:
         """Return the function that the source ran, when the job has another one now."""
@@ -206,14 +256,22 @@ class BuildFormPage:
         ran = str(self.source.payload.config.get("function", ""))
         return ran if ran != self.job.function else ""
 
-    def _preview(self, form: BuildForm) -> tuple[previews.Preview | None, str]:
+    def _preview(self, form: BuildForm) -> tuple[Look | None, str]:
         # What the form as a whole was refused for is nothing that was filled in.
         if set(form.errors) - {NON_FIELD_ERRORS}:
             return None, "What is filled in is not right yet."
         try:
-            return previews.preview(self.wanted(form)), ""
+            return self._look(form), ""
         except JobControlException as error:
             return None, str(error)
+
+    def _look(self, form: BuildForm) -> Look:
+        """Find out what would be built. Raises JobControlException for what can't be asked."""
+        wanted = self.wanted(form)
+        if wanted.options.are_plain:
+            return Look([previews.preview(wanted)])
+        plan = services.plan_for(wanted)
+        return Look(previews.previews_of(wanted, plan), plan)
 
 
 # --- What arming one and arming several share -----------------------------------------------------

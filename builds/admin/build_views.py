@@ -116,6 +116,8 @@ class BuildViews(BuildAdminBase):
                 history.note(request.user, build, "Asked to cancel it.")
         except JobControlException as error:
             self.message_user(request, str(error), messages.ERROR)
+        if build.plan_id and request.POST.get("back") == "plan":
+            return HttpResponseRedirect(reverse("admin:builds_plan_change", args=[build.plan_id]))
         return HttpResponseRedirect(reverse("admin:builds_build_change", args=[build.pk]))
 
     def has_cancel_permission(self, request: HttpRequest) -> bool:

@@ -121,8 +121,8 @@ class BuildAdmin(ReadOnlyMixin, BuildViews):
         return filters.search(queryset, search_term), False
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
-        """Allow the links "builds of this job" and "builds that use this one"."""
-        allowed = ("job__id__exact", "inputs__dep_build__id__exact")
+        """Allow the links "builds of this job", "of this plan" and "that use this one"."""
+        allowed = ("job__id__exact", "plan__id__exact", "inputs__dep_build__id__exact")
         return lookup in allowed or super().lookup_allowed(lookup, value, request)  # type: ignore[arg-type]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Build]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
@@ -14,11 +14,14 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from builds.models import Build
+from builds.plan_models import Plan
 from jobcontrol_site import moments
 from jobs.models import Job
 
 JOBS_OFFERED = 1_000
 MENU = "builds/filter.html"
+
+Row = TypeVar("Row", Build, Plan)
 
 
 class ChoiceMenu(admin.ChoicesFieldListFilter):
@@ -103,14 +106,14 @@ class _FormFilter(admin.ListFilter):
 
 
 class JobFilter(_FormFilter):
-    """Builds of one job, by its id."""
+    """Builds, or plans, of one job, by its id."""
 
     title = "job"
     template = "builds/filter_job.html"
     names = ("job__id__exact",)
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Keep the builds of the job."""
+        """Keep those of the job."""
         job_id = self.value("job__id__exact")
         # Blanks around it were pasted with it, unless the id has them.
         if job_id != job_id.strip() and not Job.objects.filter(pk=job_id).exists():
@@ -128,7 +131,7 @@ class JobFilter(_FormFilter):
 
 
 class PeriodFilter(_FormFilter):
-    """Builds that were asked for between two times."""
+    """Builds, or plans, that were asked for between two times."""
 
     title = "time"
     template = "builds/filter_period.html"
@@ -147,7 +150,7 @@ class PeriodFilter(_FormFilter):
         self.problems: list[str] = []
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Keep the builds of the period; a time that can't be read is said, and left out."""
+        """Keep those of the period; a time that can't be read is said, and left out."""
         since, until = self._moment("since"), self._moment("until", is_end=True)
         if since:
             queryset = queryset.filter(created__gte=since)
@@ -192,13 +195,13 @@ class PeriodFilter(_FormFilter):
         return found + timedelta(days=1) if is_end and is_day else found
 
 
-def search(builds: QuerySet[Build], text: str) -> QuerySet[Build]:
-    """Return the builds whose number, or whose job's id or title, the words of `text` name."""
+def search(rows: QuerySet[Row], text: str) -> QuerySet[Row]:
+    """Return the builds or plans whose number, or job's id or title, the words of `text` name."""
     for word in text.replace("\x00", "").split():
         jobs = Job.objects.filter(pk__icontains=word) | Job.objects.filter(title__icontains=word)
-        found = builds.filter(job__in=jobs.order_by().values("pk"))
+        found = rows.filter(job__in=jobs.order_by().values("pk"))
         number = word.removeprefix("#")
         if number.isascii() and number.isdecimal() and len(number) < 19:
-            found = found | builds.filter(pk=int(number))
-        builds = found
-    return builds
+            found = found | rows.filter(pk=int(number))
+        rows = found
+    return rows

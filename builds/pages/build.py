@@ -14,6 +14,7 @@ from django.utils import timezone
 from django.utils.http import urlencode
 
 from builds.models import Build, BuildPayload, Deletion
+from builds.pages.build_plan import plan_part
 from builds.pages.configuration import SHOWN_CHARS, compare
 from builds.pages.log import log_tail
 from builds.pages.progress import progress_part
@@ -47,6 +48,7 @@ def _build_page(build: Build, query: Mapping[str, str]) -> dict[str, Any]:
         "inputs": build.inputs.select_related("job", "dep_build").order_by("pk"),
         "run_again": run_again_address(build),
         **attempts_part(build),
+        **plan_part(build),
         "deletion": deletion_part(build),
         **consumers_part(build),
         **_payload_part(payload, build),

@@ -52,7 +52,16 @@ from builds.services.leases import (
 from builds.services.limits import refuse_full, startable
 from builds.services.nights import begin_night, end_night, forget_old, hold_night
 from builds.services.observations import store_observations, store_progress
-from builds.services.plans import Made, cancel_plan, current_builds, plan_for, resume_plan
+from builds.services.plans import (
+    Made,
+    cancel_plan,
+    current_builds,
+    links_of_jobs,
+    plan_for,
+    request_of,
+    resume_plan,
+    resumption_of,
+)
 from builds.services.promotions import settle_forgotten
 from builds.services.rebuilds import jobs_to_rebuild, rebuild_job
 from builds.services.removals import remove_builds, remove_log_rows, waiting_removals
@@ -120,6 +129,7 @@ __all__ = [
     "jobs_to_rebuild",
     "keep_build",
     "latest_successful_builds",
+    "links_of_jobs",
     "live_clusters",
     "look",
     "look_at_schedules",
@@ -139,8 +149,10 @@ __all__ = [
     "request_build",
     "request_deletion",
     "request_deletions",
+    "request_of",
     "resume_plan",
     "resume_schedule",
+    "resumption_of",
     "revoke_token",
     "settle_forgotten",
     "silence_allowed",

@@ -14,7 +14,7 @@ from django.db.models import Max
 from builds import planning, queue, story
 from builds.models import Build, BuildDependency
 from builds.plan_models import Plan
-from builds.planning import Dependencies, JobFacts, Options, PlannedBuild
+from builds.planning import Dependencies, JobFacts, Options, PlannedBuild, ReusedBuild
 from builds.services import cancels, drafts
 from builds.services.inputs import (
     latest_successful_builds,
@@ -65,7 +65,7 @@ def _numbers(request: Request) -> Iterable[int]:
 
 
 def _facts(target: Job, uses: Mapping[str, int]) -> dict[str, JobFacts]:
-    links = _links()
+    links = links_of_jobs()
     wanted = planning.relevant_jobs(links, target.pk)
     jobs = list(_jobs(wanted).values())
     statuses = job_statuses(jobs)
@@ -88,7 +88,7 @@ def _facts(target: Job, uses: Mapping[str, int]) -> dict[str, JobFacts]:
     return found
 
 
-def _links() -> dict[str, list[str]]:
+def links_of_jobs() -> dict[str, list[str]]:
     """Return the dependencies of every job, by id, in the order of the file."""
     found: dict[str, list[str]] = {name: [] for name in Job.objects.values_list("pk", flat=True)}
     links = JobDependency.objects.order_by("position").values_list("job_id", "depends_on_id")
@@ -210,26 +210,54 @@ def cancel_plan(*, plan: Plan, requested_by: User | None = None) -> list[int]:
     return cancels.cancel_builds(builds=numbers, requested_by=requested_by)
 
 
+def resumption_of(plan: Plan) -> planning.Plan:
+    """Return what `resume_plan` would build again and what it would use; nothing is recorded.
+
+    Raises what that raises, but for ProtectedJob.
+    """
+    again = [one for one in current_builds(plan) if not one.success]
+    _refuse_to_resume(plan, again)
+    builds = tuple(_resumed(again, _jobs([one.job_id for one in again])))
+    used = {
+        (name, number): None
+        for build in builds
+        for name, number in build.inputs.items()
+        if number is not None
+    }
+    reused = tuple(ReusedBuild(name, number, "used as it is") for name, number in used)
+    return planning.Plan(plan.job_id, builds, reused)
+
+
+def refuse_unexpected(plan: planning.Plan, expected: planning.Plan | None) -> None:
+    """Raise InvalidRequest when a plan is another one than was looked at."""
+    if expected is not None and plan != expected:
+        raise InvalidRequest("what would be built has changed: look at it again.")
+
+
 def resume_plan(
-    *, plan: Plan, trigger: str, requested_by: User | None = None, arm: bool = False
+    *,
+    plan: Plan,
+    trigger: str,
+    requested_by: User | None = None,
+    arm: bool = False,
+    expected: planning.Plan | None = None,
 ) -> Made:
     """Build again what did not succeed in a plan, using what did; return the new plan's builds.
 
     With the configuration as it is now. Raises BuildStateError for a plan that has not ended, has
     nothing left to build, or was resumed before; ProtectedJob unless what is protected is armed;
-    InvalidRequest or MissingDependencies when a job of it can't be built any more.
+    InvalidRequest or MissingDependencies when a job of it can't be built any more, or when that is
+    not the `expected` resumption.
     """
     with transaction.atomic():
         # Of two who resume it at the same moment one comes after the other.
         Plan.objects.select_for_update(no_key=True).get(pk=plan.pk)
-        again = [one for one in current_builds(plan) if not one.success]
-        _refuse_to_resume(plan, again)
-        jobs = _jobs([one.job_id for one in again])
-        protected = [name for name, job in jobs.items() if job.protected]
-        refuse_unarmed_jobs(protected, arm=arm)
-        request = _request_of(plan, trigger, requested_by, arm=arm)
-        planned = _resumed(again, jobs)
-        found = [_draft(jobs[one.job_id], one, trigger, request) for one in planned]
+        planned = resumption_of(plan)
+        refuse_unexpected(planned, expected)
+        refuse_unarmed_jobs(planned.protected, arm=arm)
+        request = request_of(plan, trigger, requested_by, arm=arm)
+        jobs = _jobs([one.job_id for one in planned.builds])
+        found = [_draft(jobs[one.job_id], one, trigger, request) for one in planned.builds]
         return _record(request, found, resumes=plan)
 
 
@@ -261,25 +289,29 @@ def _refuse_to_resume(plan: Plan, again: Sequence[Build]) -> None:
 
 def _resumed(again: Sequence[Build], jobs: Mapping[str, Job]) -> list[PlannedBuild]:
     """Return what is built again, in order: what succeeded is used, also where it is older now."""
-    links = _links()
+    links = links_of_jobs()
     used = _used_by([one.pk for one in again])
     wanted = {one.job_id for one in again}
     others = {dep for name in wanted for dep in links[name] if dep not in wanted}
     latest = latest_successful_builds(others)
-    usable = usable_builds(number for inputs in used.values() for number in inputs.values())
+    pins = {name: pinned_builds(job) for name, job in jobs.items()}
+    named = [*used.values(), *pins.values()]
+    usable = usable_builds(number for inputs in named for number in inputs.values())
+    why = {one.job_id: _why_again(one) for one in again}
     order = graph.topological_order({name: links[name] for name in jobs})
     found = []
     for name in order:
         inputs: dict[str, int | None] = {}
-        own = {**pinned_builds(jobs[name]), **used.get(name, {})}
         for dep in links[name]:
-            inputs[dep] = None if dep in wanted else own.get(dep)
-            if dep not in wanted and usable.get(inputs[dep] or 0) != dep:
-                inputs[dep] = latest.get(dep)
+            # What it used, or is to use by the file; then what is built again.
+            own = [one.get(dep) for one in (used.get(name, {}), pins[name])]
+            fit = [number for number in own if number and usable.get(number) == dep]
+            otherwise = None if dep in wanted else latest.get(dep)
+            inputs[dep] = fit[0] if fit else otherwise
         missing = [dep for dep in links[name] if dep not in wanted and inputs[dep] is None]
         if missing:
             raise MissingDependencies(name, missing)
-        found.append(PlannedBuild(name, _why_again(again, name), inputs, jobs[name].protected))
+        found.append(PlannedBuild(name, why[name], inputs, jobs[name].protected))
     return found
 
 
@@ -293,12 +325,12 @@ def _used_by(numbers: Sequence[int]) -> dict[str, dict[str, int]]:
     return found
 
 
-def _why_again(again: Sequence[Build], name: str) -> str:
-    (build,) = (one for one in again if one.job_id == name)
+def _why_again(build: Build) -> str:
     return f"build #{build.pk} {'was cancelled' if build.status == Status.CANCELLED else 'failed'}"
 
 
-def _request_of(plan: Plan, trigger: str, user: User | None, *, arm: bool) -> Request:
+def request_of(plan: Plan, trigger: str, user: User | None, *, arm: bool = False) -> Request:
+    """Return what was asked for by a plan, as it is asked for once more."""
     wish = plan.wish
     return Request(
         job=plan.job,

@@ -128,6 +128,7 @@ def _create(request: Request) -> Build:
 
 def _queue_plan(request: Request) -> Build:
     plan = plans.plan_for(request)
+    plans.refuse_unexpected(plan, request.expected)
     refuse_unarmed_jobs(plan.protected, arm=request.arm)
     made = plans.record_plan(request, plan)
     _use_nonce(request.nonce, made.target)

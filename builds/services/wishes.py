@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from builds.planning import Options
+from builds.planning import Options, Plan
 from jobcontrol.exceptions import InvalidRequest, ProtectedJob
 from jobs import registry, signatures, tags
 from jobs.models import Job, JobDependency
@@ -21,8 +21,8 @@ class Request:
 
     `args` and `kwargs` (decoded values, which may hold `!retval` of a dependency) stand in place
     of the job's own; None keeps those. `dependency_builds` pins inputs by job id; the others are
-    the latest successes. `options` say what is built beside it. The same `nonce` again gives the
-    same build again.
+    the latest successes. `options` say what is built beside it. `expected` is the plan that was
+    looked at: another one is not started. The same `nonce` again gives the same build again.
     """
 
     job: Job
@@ -33,6 +33,7 @@ class Request:
     kwargs: dict[str, Any] | None = None
     dependency_builds: Mapping[str, int] = field(default_factory=dict)
     options: Options = field(default_factory=Options)
+    expected: Plan | None = None
     nonce: str = ""
 
 

@@ -32,6 +32,7 @@ HISTORY = """
 import json, time
 from builds import services
 from builds.models import Build
+from builds.planning import Dependencies, Options
 from jobs.models import Job
 
 def build(*names):
@@ -45,6 +46,18 @@ def build(*names):
 made = build("shelves", "broken", "source", 'odd/id "<b>&é')
 made |= build("double")
 made |= build("triple")
+
+def plan(name, first):
+    job = Job.objects.get(id=name)
+    options = Options(dependencies=Dependencies(first))
+    made = services.request_build(job=job, trigger="cli", options=options).plan
+    while made.builds.filter(end_time=None).exists():
+        time.sleep(0.05)
+    return made.pk
+
+made["plan"] = plan("triple", "all")
+made["failed plan"] = plan("hopeless", "all")
+made["hopeless"] = Build.objects.filter(job="hopeless").latest("pk").pk
 print(json.dumps(made))
 """
 

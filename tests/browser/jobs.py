@@ -53,6 +53,13 @@ def hold(value, gate):
     return value
 
 
+def unless(gate):
+    """Fail until the gate is open."""
+    if not (HERE / f"gate-{gate}").exists():
+        raise RuntimeError("the oven is cold")
+    return gate
+
+
 def broken(price):
     """Fail, with a cause."""
     basket = {"apple": price}
@@ -189,6 +196,29 @@ jobs:
     function: flows:broken
     args: ["<img src=x onerror=alert(1)>"]
     tags: ["<i>tag</i>"]
+"""
+    + """
+  - {id: stones, title: "Gather stones", function: "flows:number"}
+  - {id: walls, title: "Build walls", function: "flows:number", args: [!retval stones]}
+  - {id: roof, title: "Put a roof on", function: "flows:number", dependencies: [walls, stones]}
+
+  - {id: bricks, title: "Form bricks", function: "flows:number"}
+  - id: oven
+    title: "Heat the oven"
+    function: flows:unless
+    args: [oven]
+    dependencies: [bricks]
+  - {id: tiles, title: "Dry tiles", function: "flows:number", dependencies: [bricks]}
+  - {id: house, title: "Sell the house", function: "flows:number", dependencies: [oven, tiles]}
+
+  - {id: river, title: "Wait for the river", function: "flows:hold", args: [1, river]}
+  - {id: mill, title: "Grind at the mill", function: "flows:number", dependencies: [river]}
+  - {id: bread, title: "Bake bread", function: "flows:number", dependencies: [mill]}
+
+  - {id: vault, title: "Open the vault", function: "flows:number", protect: true}
+  - {id: coins, title: "Count the coins", function: "flows:number", dependencies: [vault]}
+
+  - {id: hopeless, title: "Use the broken basket", function: "flows:number", dependencies: [broken]}
 """
     + f"""
   - id: {LONG_ID}

@@ -222,7 +222,7 @@ def test_another_person_or_session_cannot_use_it(manager, staff):
 def test_a_refused_start_uses_nothing_up(manager):
     armed = arm(manager)
     Build.objects.filter(job="dep").update(deleting=True)
-    assert "no successful build of 'dep'" in text(start(manager, armed))
+    assert "is not a successful build of 'dep'" in text(start(manager, armed))
     Build.objects.filter(job="dep").update(deleting=False)
     start(manager, armed)
     assert protected_builds().count() == 1

@@ -53,7 +53,7 @@ def filled_in(response):
     for name, text in re.findall(r'<textarea name="(\w+)"[^>]*>\n?(.*?)</textarea>', page, re.S):
         fields[name] = html.unescape(text).replace("\n", "\r\n")
     for name, options in re.findall(r'<select name="([\w-]+)"[^>]*>(.*?)</select>', page, re.S):
-        fields[name] = re.search(r'value="(\d+)" selected', options)[1]
+        fields[name] = re.search(r'value="(\w+)" selected', options)[1]
     return fields
 
 
@@ -197,7 +197,7 @@ def test_what_would_run_is_shown_before(builder):
 def select_of(response, job_id):
     name = forms.field_name(job_id)
     found = re.search(rf'<select name="{name}".*?</select>', response.content.decode(), re.S)
-    return re.findall(r'<option value="(\d+)"( selected)?>\s*([^<]*?)\s*</option>', found[0])
+    return re.findall(r'<option value="(\w+)"( selected)?>\s*([^<]*?)\s*</option>', found[0])
 
 
 def test_each_input_is_chosen_the_latest_success_first(builder):
@@ -206,10 +206,11 @@ def test_each_input_is_chosen_the_latest_success_first(builder):
     Build.objects.create(job_id="dep", status="FAILED")
     Build.objects.create(job_id="dep", status="SUCCESSFUL", deleting=True)
     response = builder.get(form_of("two"))
-    (first, selected, label), (second, not_selected, _) = select_of(response, "dep")
-    assert (first, bool(selected)) == (str(new.pk), True)
-    assert label.endswith("latest")
-    assert (second, not_selected) == (str(old.pk), "")
+    (latest, *numbers, now) = select_of(response, "dep")
+    assert latest[:2] == ("latest", " selected")
+    assert latest[2].startswith(f"the latest success: #{new.pk} · ")
+    assert [choice[:2] for choice in numbers] == [(str(new.pk), ""), (str(old.pk), "")]
+    assert now == ("now", "", "build it now, first")
     send(builder, "two", **{forms.field_name("dep"): old.pk})
     made = Build.objects.get(job="two")
     assert dict(made.inputs.values_list("job_id", "dep_build")) == {"dep": old.pk, ODD_ID: odd.pk}
@@ -235,9 +236,8 @@ def test_older_builds_are_named_by_number(builder, monkeypatch):
     old, *newer = [build("dep") for _ in range(3)]
     name = forms.field_name("dep")
     response = builder.get(form_of("job"))
-    assert [choice[0] for choice in select_of(response, "dep")] == [
-        str(made.pk) for made in reversed(newer)
-    ]
+    numbers = [str(made.pk) for made in reversed(newer)]
+    assert [choice[0] for choice in select_of(response, "dep")] == ["latest", *numbers, "now"]
     assert f'name="{name}-older"' in response.content.decode()
     send(builder, "job", **{f"{name}-older": old.pk})
     assert Build.objects.get(job="job").inputs.get().dep_build == old
@@ -270,12 +270,10 @@ def test_a_build_of_another_job_is_no_input(builder):
 def test_every_missing_dependency_is_named_and_linked(builder):
     """original #12"""
     response = builder.get(form_of("two"))
-    seen = text(response)
-    assert f"no successful build of 'dep', '{ODD_ID}'" in seen
-    assert re.search(r'value="build"[^>]* disabled', response.content.decode())
+    assert f"no successful build of 'dep', '{ODD_ID}'" in text(response)
     address = reverse("admin:jobs_job_change", args=[quote(ODD_ID)])
     assert f'href="{address}"' in response.content.decode()
-    response = builder.post(form_of("two"), {"step": "build"})
+    response = send(builder, "two")
     assert "no successful build of 'dep'" in text(response)
     assert not Build.objects.exists()
 
@@ -290,19 +288,10 @@ def description_of_button(response, step):
 
 
 def test_a_disabled_button_is_described_by_why_it_is(builder):
-    assert "no successful build of" in description_of_button(builder.get(form_of("two")), "build")
-    use_config(
-        """
-        jobs:
-          - {id: dep, function: "tests.support.odd_jobs:value"}
-          - {id: free, function: "tests.support.odd_jobs:value", protect: true}
-          - {id: lacking, function: "tests.support.odd_jobs:value", protect: true,
-             dependencies: [dep]}
-        """
-    )
-    lacking, free = builder.get(form_of("lacking")), builder.get(form_of("free"))
-    assert "no successful build of" in description_of_button(lacking, "arm")
-    assert "ask a manager" in description_of_button(free, "arm")
+    assert "ask a manager" in description_of_button(builder.get(form_of("guarded")), "arm")
+    use_config("jobs: [{id: other, function: 'tests.support.odd_jobs:value'}]")
+    gone = builder.get(form_of("dep"))
+    assert "no longer in the configuration file" in description_of_button(gone, "build")
 
 
 def test_choosing_inputs_takes_a_bounded_number_of_questions(
@@ -317,7 +306,7 @@ def test_choosing_inputs_takes_a_bounded_number_of_questions(
     builder.get(form_of("all"))
     with django_assert_max_num_queries(30):
         page = builder.get(form_of("all")).content.decode()
-    assert page.count("<option") == 40 * 50
+    assert page.count("<option") == 40 * (50 + len(["latest", "now"]))
     assert page.count("-older") >= 40
 
 

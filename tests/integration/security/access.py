@@ -186,6 +186,38 @@ TABLE: list[Row] = [
         delete_post=MANAGERS,
         change_post=READERS,  # it shows the page, as GET does
     ),
+    # --- Plans ---
+    *model_rows("builds_plan", "{plan}", READERS, change_post=NO_METHOD),
+    Row("admin:builds_plan_cancel", "/admin/builds/plan/{plan}/cancel/", NO_METHOD, OPERATORS),
+    # Its build failed; the other one's is protected.
+    Row(
+        "admin:builds_plan_resume",
+        "/admin/builds/plan/{plan}/resume/",
+        STARTERS,
+        OPERATORS,
+        {"step": "resume"},
+    ),
+    Row(
+        "admin:builds_plan_resume",
+        "/admin/builds/plan/{guarded_plan}/resume/",
+        STARTERS,
+        STARTERS,
+        {"step": "resume"},
+    ),
+    Row(
+        "admin:builds_plan_resume",
+        "/admin/builds/plan/{guarded_plan}/resume/",
+        STARTERS,
+        MANAGERS_200,
+        {"step": "arm"},
+    ),
+    Row(
+        "admin:builds_plan_resume",
+        "/admin/builds/plan/{guarded_plan}/resume/",
+        STARTERS,
+        MANAGERS_200,
+        {"step": "start", "token": "x"},
+    ),
     *model_rows("builds_deletion", "{deletion}", READERS),
     *model_rows("builds_scheduledrun", "{run}", READERS),
     Row(

@@ -15,6 +15,7 @@ from django.utils import timezone
 from builds import retvals, services
 from builds.groups import make_groups
 from builds.models import ApiToken, Build, BuildPayload, Deletion
+from builds.plan_models import Plan
 from builds.schedule_models import ScheduledRun
 from jobs.models import ConfigRevision
 from tests.support.clusters import beating
@@ -43,6 +44,8 @@ def one_of_everything(db):
         job=quote("job"),
         guarded=quote("guarded"),
         build=made.pk,
+        plan=_plan_of("job").pk,
+        guarded_plan=_plan_of("guarded").pk,
         other_build=Build.objects.create(job_id="job", status="FAILED").pk,
         revision=ConfigRevision.objects.latest("pk").pk,
         deletion=deletion.pk,
@@ -54,6 +57,13 @@ def one_of_everything(db):
         cluster=quote(cluster.pk),
         cluster_id=cluster.pk,
     )
+
+
+def _plan_of(job_id):
+    """A plan that failed."""
+    plan = Plan.objects.create(job_id=job_id)
+    Build.objects.create(job_id=job_id, status="FAILED", plan=plan)
+    return plan
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from builds.models import (
     Deletion,
     LogMessage,
 )
+from builds.plan_models import Plan
 from builds.schedule_models import ScheduledRun
 from jobs import config, registry
 from jobs.models import ConfigRevision, Job
@@ -29,6 +30,7 @@ pytestmark = pytest.mark.django_db
 
 JOBS = 1_000
 BUILDS = 100_000
+PLANS = 300
 LIMIT = 20
 PROTECTED = range(12, JOBS, 30)  # each with a successful build of what it needs
 
@@ -114,9 +116,19 @@ def _fill():
         )
         for n in range(5_000)
     )
+    _fill_plans()
     Deletion.objects.bulk_create(
         Deletion(id=n + 1, job_id=f"job-{n % JOBS}", build_number=10**6 + n) for n in range(1_000)
     )
+
+
+def _fill_plans():
+    """One of nearly all jobs, half-way, and many of one build each."""
+    Plan.objects.bulk_create(Plan(id=n, job_id="job-0") for n in range(1, PLANS + 1))
+    Build.objects.filter(id__gt=BUILDS - JOBS, id__lte=BUILDS).update(plan=PLANS)
+    Build.objects.filter(id__gt=BUILDS - 50, id__lt=BUILDS - 10).update(status="WAITING")
+    for n in range(1, PLANS):
+        Build.objects.filter(id=n).update(plan=n)
 
 
 def _progress():
@@ -161,6 +173,12 @@ PAGES = [
     f"/admin/builds/build/?inputs__dep_build__id__exact={BUILDS - 1000}",
     f"/admin/builds/build/{BUILDS}/delete/",
     f"/admin/builds/build/{BUILDS}/download/log.txt",
+    "/admin/builds/plan/",
+    "/admin/builds/plan/?p=3",
+    "/admin/builds/plan/?q=number+7",
+    f"/admin/builds/plan/{PLANS}/change/",
+    f"/admin/builds/build/?plan__id__exact={PLANS}",
+    f"/admin/builds/build/{BUILDS - 20}/change/",
     "/admin/builds/deletion/",
     "/admin/builds/deletion/?p=3",
     "/admin/builds/deletion/?q=number+7",

@@ -1,0 +1,203 @@
+"""Everything about one plan: its builds in order, what they wait for, and their graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db.models import Max
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.safestring import SafeString
+
+from builds import pictures
+from builds.graphs import MAX_NODES, Graph, Node
+from builds.models import Build, BuildDependency
+from builds.plan_models import Plan
+from builds.plan_status import PlanStatus, plan_statuses
+from builds.planning import Dependencies
+from builds.status import reason
+from builds.waiting import reasons
+
+LISTED = 1_000  # builds, and what they use
+INPUTS_READ = 20_000
+NAMED = 5  # builds that one waits for
+
+REUSED = "reused"
+
+_FIRST = {
+    Dependencies.MISSING: "what is missing first",
+    Dependencies.OUTDATED: "what is missing or outdated first",
+    Dependencies.ALL: "all dependencies first",
+}
+
+
+@dataclass
+class Line:
+    """A build of a plan, for a row of its table."""
+
+    build: Build
+    superseded_by: int | None = None
+    waits_for: list[BuildDependency] = field(default_factory=list)
+    why_waits: str = ""
+    duration: float | None = None
+    reason: str = ""
+
+    @property
+    def waiting_more(self) -> int:
+        """How many of the builds that it waits for are not named."""
+        return max(len(self.waits_for) - NAMED, 0)
+
+
+def plan_page(plan: Plan) -> dict[str, Any]:
+    """Return everything about a plan, as plain values for its template."""
+    status = plan_statuses([plan])[plan.pk]
+    lines = _lines(plan)
+    inputs = _inputs(plan)
+    why = reasons(line.build for line in lines if line.build.status != Build.Status.WAITING)
+    for line in lines:
+        line.why_waits = why.get(line.build.pk, "")
+        used = inputs.get(line.build.pk, ())
+        if not line.build.finished:
+            line.waits_for = [one for one in used if _is_unfinished(one)]
+    return {
+        "plan": plan,
+        "status": status,
+        "counts": counts_in_words(status),
+        "options": options_in_words(plan.wish),
+        "lines": lines,
+        "hidden": max(_number_of_builds(plan, lines) - len(lines), 0),
+        "is_resumable": status.finished and status.state not in ("success", "gone"),
+        "followers": list(plan.resumed_by.order_by("pk")[:LISTED]),
+        "legend": _legend(lines),
+        **_picture(lines, inputs),
+    }
+
+
+def options_in_words(wish: Mapping[str, Any]) -> list[str]:
+    """Return what was asked for, in words."""
+    found = []
+    first = wish.get("dependencies", "")
+    if first in _FIRST:
+        found.append(_FIRST[Dependencies(first)])
+    if wish.get("build_now"):
+        found.append(f"{_names(wish['build_now'])} now")
+    if wish.get("rebuild_all"):
+        found.append("all jobs that use it after it")
+    elif wish.get("rebuild"):
+        found.append(f"{_names(wish['rebuild'])} after it")
+    used = wish.get("dependency_builds") or {}
+    if used:
+        builds = [f"build #{number} of {name}" for name, number in used.items()]
+        found.append(f"with {_names(builds)}")
+    if wish.get("args") is not None or wish.get("kwargs") is not None:
+        found.append("with other arguments")
+    return found
+
+
+def counts_in_words(status: PlanStatus) -> str:
+    """Return how many builds stand where: `2 successful, 1 running`."""
+    known = [(status.counts.get(name, 0), label) for name, label in Build.Status.choices]
+    return ", ".join(f"{number:,} {label}" for number, label in known if number)
+
+
+def _names(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:NAMED])
+    more = len(names) - NAMED
+    return f"{shown} and {more:,} more" if more > 0 else shown
+
+
+def _legend(lines: Sequence[Line]) -> list[str]:
+    """Return the states that the picture shows, by their names."""
+    shown = {line.build.status for line in lines if line.superseded_by is None}
+    return [str(label) for value, label in Build.Status.choices if value in shown]
+
+
+# --- The table ------------------------------------------------------------------------------------
+
+
+def _lines(plan: Plan) -> list[Line]:
+    large = ("job__config", "job__config_text", "job__docs", "job__notes")
+    found = plan.builds.select_related("job").defer(*large).order_by("pk")[:LISTED]
+    newest = dict(
+        plan.builds.order_by().values("job").annotate(newest=Max("pk")).values_list("job", "newest")
+    )
+    now = timezone.now()
+    return [
+        Line(
+            build=build,
+            superseded_by=newest[build.job_id] if newest[build.job_id] > build.pk else None,
+            duration=build.duration(now),
+            reason=reason(build),
+        )
+        for build in found
+    ]
+
+
+def _number_of_builds(plan: Plan, lines: Sequence[Line]) -> int:
+    return plan.builds.count() if len(lines) == LISTED else len(lines)
+
+
+def _inputs(plan: Plan) -> dict[int, list[BuildDependency]]:
+    """Return what the builds use, by number."""
+    links = BuildDependency.objects.filter(build__plan=plan).order_by("build", "pk")
+    found: dict[int, list[BuildDependency]] = {}
+    only = ("build", "job", "dep_build_number", "dep_build__status", "dep_build__plan")
+    for link in links.select_related("dep_build").only(*only)[:INPUTS_READ]:
+        found.setdefault(link.build_id, []).append(link)
+    return found
+
+
+def _is_unfinished(link: BuildDependency) -> bool:
+    return link.dep_build is not None and not link.dep_build.finished
+
+
+# --- The picture ----------------------------------------------------------------------------------
+
+
+def _picture(
+    lines: Sequence[Line], inputs: Mapping[int, Sequence[BuildDependency]]
+) -> dict[str, Any]:
+    """Return the picture of the newest build of each job and of what they use, or why none."""
+    current = [line for line in lines if line.superseded_by is None]
+    if len(current) > MAX_NODES:
+        text = f"More than {MAX_NODES} builds are too many for a picture: see the table."
+        return {"no_picture": text}
+    nodes = {line.build.pk: _node(line) for line in current}
+    uses = []
+    for line in current:
+        for link in inputs.get(line.build.pk, ()):
+            if link.dep_build_number not in nodes:
+                nodes[link.dep_build_number] = _reused(link)
+            uses.append((_name(link.dep_build_number), _name(line.build.pk)))
+    graph = Graph.of(nodes.values(), uses)
+    if not graph.is_drawable:
+        return {"no_picture": "There are too many builds and links for a picture: see the table."}
+    if not current:
+        return {}
+    try:
+        return {"svg": SafeString(pictures.inline_svg(graph))}
+    except pictures.NoPicture as error:
+        return {"no_picture": str(error)}
+
+
+def _node(line: Line) -> Node:
+    build = line.build
+    return Node(
+        id=_name(build.pk),
+        title=build.job.label,
+        status=build.status.lower(),
+        url=reverse("admin:builds_build_change", args=[build.pk]),
+        protected=build.job.protected,
+        remarks=tuple(filter(None, [build.plan_reason, line.reason])),
+    )
+
+
+def _reused(link: BuildDependency) -> Node:
+    url = reverse("admin:builds_build_change", args=[link.dep_build_number])
+    return Node(id=_name(link.dep_build_number), title=link.job_id, status=REUSED, url=url)
+
+
+def _name(number: int) -> str:
+    return f"#{number}"
