@@ -34,7 +34,7 @@ BUTTON = "/admin/jobs/job/timed_2F1/schedule/"
 
 @pytest.fixture(autouse=True)
 def config(transactional_db, monkeypatch):
-    monkeypatch.setattr(queue, "wake", lambda times=1: True)
+    monkeypatch.setattr(queue, "wake", lambda *_, **__: True)
     use_config(CONFIG)
 
 

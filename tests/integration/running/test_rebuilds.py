@@ -26,7 +26,7 @@ jobs:
 
 @pytest.fixture(autouse=True)
 def config(transactional_db, monkeypatch):
-    monkeypatch.setattr(queue, "wake", lambda times=1: True)
+    monkeypatch.setattr(queue, "wake", lambda *_, **__: True)
     use_config(CONFIG)
 
 

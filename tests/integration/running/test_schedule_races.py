@@ -24,7 +24,7 @@ F = 'function: "tests.support.odd_jobs:value"'
 
 @pytest.fixture(autouse=True)
 def no_wakes(transactional_db, monkeypatch):
-    monkeypatch.setattr(queue, "wake", lambda times=1: True)
+    monkeypatch.setattr(queue, "wake", lambda *_, **__: True)
 
 
 def at_once(*acts):

@@ -27,7 +27,7 @@ FUNCTION = "tests.support.odd_jobs:echo"
 
 @pytest.fixture(autouse=True)
 def no_wakes(monkeypatch, transactional_db):
-    monkeypatch.setattr(queue, "wake", lambda times=1: True)
+    monkeypatch.setattr(queue, "wake", lambda *_, **__: True)
 
 
 @pytest.fixture
