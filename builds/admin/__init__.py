@@ -1,4 +1,4 @@
-"""The pages inside the admin: jobs, builds, plans, schedules, deletions, workers, tokens, people."""
+"""The pages in the admin: jobs, builds, plans, schedules, deletions, workers, tokens, people."""
 
 from builds.admin import builds, deletions, jobs, people, plans, schedules, tokens, workers
 
