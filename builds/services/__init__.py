@@ -2,12 +2,14 @@
 
 `wishes` say what is asked for, `inputs` choose which builds it uses, `plans` which others are made
 with it, `drafts` write builds down, `requests` asks for them, `promotions` let those of a plan go
-on when what they waited for has ended, `leases` runs, `cancels` stops and `retries` repeats them,
-`limits` says how many run at once, `observations` stores what they report, `deletions` removes them
-(`selections` very many, `removals` with all their rows), `keeping` says which stay, `clusters`
-knows who works, `tokens` who may come in by the API, `nights` whose turn the upkeep is.
+on when what they waited for has ended, `abandoned` ends what a process left of its plan, `leases`
+runs, `cancels` stops and `retries` repeats them, `limits` says how many run at once, `observations`
+stores what they report, `deletions` removes them (`selections` very many, `removals` with all their
+rows), `keeping` says which stay, `clusters` knows who works, `tokens` who may come in by the API,
+`nights` whose turn the upkeep is.
 """
 
+from builds.services.abandoned import cancel_abandoned_plans
 from builds.services.cancels import cancel_build, cancel_builds
 from builds.services.clusters import (
     beat_cluster,
@@ -53,7 +55,7 @@ from builds.services.limits import refuse_full, startable
 from builds.services.nights import begin_night, end_night, forget_old, hold_night
 from builds.services.observations import store_observations, store_progress
 from builds.services.plans import Made, cancel_plan, current_builds, plan_for, resume_plan
-from builds.services.promotions import settle_forgotten
+from builds.services.promotions import settle_forgotten, settle_plan
 from builds.services.removals import remove_builds, remove_log_rows, waiting_removals
 from builds.services.requests import (
     create_build,
@@ -76,6 +78,7 @@ __all__ = [
     "beat_deletion",
     "begin_deletion",
     "begin_night",
+    "cancel_abandoned_plans",
     "cancel_build",
     "cancel_builds",
     "cancel_plan",
@@ -124,6 +127,7 @@ __all__ = [
     "resume_plan",
     "revoke_token",
     "settle_forgotten",
+    "settle_plan",
     "silence_allowed",
     "startable",
     "store_observations",

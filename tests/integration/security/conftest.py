@@ -15,6 +15,7 @@ from django.utils import timezone
 from builds import retvals, services
 from builds.groups import make_groups
 from builds.models import ApiToken, Build, BuildPayload, Deletion
+from builds.plan_models import Plan
 from jobs.models import ConfigRevision
 from tests.support.clusters import beating
 from tests.support.jobs import use_config
@@ -51,6 +52,7 @@ def one_of_everything(db):
         token=token.pk,
         cluster=quote(cluster.pk),
         cluster_id=cluster.pk,
+        plan=Plan.objects.create(job_id="job").pk,
     )
 
 

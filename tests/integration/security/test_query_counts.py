@@ -19,6 +19,7 @@ from builds.models import (
     Deletion,
     LogMessage,
 )
+from builds.plan_models import Plan
 from jobs import config, registry
 from jobs.models import ConfigRevision, Job
 from tests.support.clusters import beating, main_of, worker_of
@@ -101,6 +102,8 @@ def _fill():
         Build.objects.filter(pk=n + 1).update(
             status="RUNNING", worker=str(worker_of(main_of(f"host-{n}")))
         )
+    plan = Plan.objects.create(id=1, job_id="job-1")
+    Build.objects.filter(pk__gt=BUILDS - 200).update(plan=plan)
     Deletion.objects.bulk_create(
         Deletion(id=n + 1, job_id=f"job-{n % JOBS}", build_number=10**6 + n) for n in range(1_000)
     )
@@ -164,6 +167,7 @@ PAGES = [
     "/api/build/",
     f"/api/build/{BUILDS}",
     f"/api/build/{BUILDS}/log",
+    "/api/plan/1",
 ]
 
 
