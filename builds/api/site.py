@@ -19,7 +19,8 @@ from builds.api.replies import answer
 
 VERSION = "1"
 DESCRIPTION = """
-Jobs, builds, plans, deletions and workers of JobControl. Every refusal is `{"detail": …}`, in words.
+Jobs, builds, plans, deletions and workers of JobControl. Every refusal is `{"detail": …}`, in
+words.
 
 Send a token made in the admin, `Authorization: Bearer …`; or use the session of the admin, with
 `X-CSRFToken` for writes. An id of a job is written into an address percent-encoded.

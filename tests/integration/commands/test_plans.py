@@ -261,6 +261,46 @@ def test_what_the_end_of_a_build_should_have_let_go_on_goes_on(monkeypatch):
     assert run_json("build_job", "index", "--with-dependencies")["status"] == "SUCCESSFUL"
 
 
+def test_where_a_limit_is_reached_other_branches_come_first(monkeypatch):
+    use_config(CONFIG.replace("id: crawl,", "id: crawl, concurrency: 1,"))
+    busy = Build.objects.create(
+        job_id="crawl", status="RUNNING", worker=str(WorkerIdentity.current())
+    )
+    real = runner.run_here
+    order = []
+
+    def free_it_after_stats(made, **options):
+        ended = real(made, **options)
+        order.append(made.job_id)
+        if made.job_id == "stats":
+            Build.objects.filter(pk=busy.pk).update(status="CANCELLED")
+        return ended
+
+    monkeypatch.setattr(plan_running, "run_here", free_it_after_stats)
+    assert run("build_job", "site", "--with-dependencies").code == 0
+    assert order == ["seeds", "stats", "crawl", "index", "site"]
+
+
+def test_what_a_plan_waits_for_here_is_said_once(monkeypatch):
+    use_config(CONFIG.replace("id: crawl,", "id: crawl, concurrency: 1,"))
+    busy = Build.objects.create(
+        job_id="crawl", status="RUNNING", worker=str(WorkerIdentity.current())
+    )
+    looks = []
+
+    def look(made, **options):
+        looks.append(made.job_id)
+        if looks.count("crawl") == 3:
+            Build.objects.filter(pk=busy.pk).update(status="CANCELLED")
+        return runner.run_here(made, **options)
+
+    monkeypatch.setattr(plan_running, "run_here", look)
+    result = run("build_job", "index", "--with-dependencies", "--format", "json")
+    assert (result.code, result.json["status"]) == (0, "SUCCESSFUL")
+    assert result.err.count("waits here for its turn") == 1
+    assert "1 build of job 'crawl' may run at the same time" in result.err
+
+
 def test_an_error_in_between_leaves_nothing_behind(monkeypatch):
     def fail(made, **options):
         if made.job_id == "crawl":
@@ -461,7 +501,7 @@ def test_a_job_that_can_t_be_built_is_refused_with_the_reason(more):
     result = run("build_job", "site", "--use", "stats=now", *more)
     assert result.code == 2
     assert "job 'site' can't be built: " in result.err
-    assert "'site': no successful build of index." in result.err
+    assert "'site': no successful build of index" in result.err
     assert not Build.objects.exists()
 
 

@@ -8,8 +8,10 @@ from django.db import connection, transaction
 from builds import services
 from builds.models import Build
 from builds.plan_models import Plan
+from builds.recorder import recorder
+from builds.workers import WorkerIdentity
 from jobcontrol.core import JobControl
-from jobcontrol.exceptions import InvalidRequest, MissingDependencies, ProtectedJob
+from jobcontrol.exceptions import InvalidRequest, LimitReached, MissingDependencies, ProtectedJob
 from jobcontrol.globals import current_app
 from tests.support.jobs import build, use_config
 
@@ -121,6 +123,15 @@ def test_a_plan_within_a_job_is_nested_and_seen_in_spite_of_its_transaction():
     assert Build.objects.get(job_id="site").trigger == "nested"
 
 
+def test_a_plan_does_not_wait_for_a_limit_but_says_so_and_leaves_nothing():
+    use_config(CONFIG.replace("id: crawl,", "id: crawl, concurrency: 1,"))
+    here = str(WorkerIdentity.current())
+    Build.objects.create(job_id="crawl", status="RUNNING", worker=here)
+    with pytest.raises(LimitReached, match="'crawl'"):
+        JobControl().build_job("site", dependencies="all")
+    assert statuses() == {"1": "SUCCESSFUL", "crawl": "CANCELLED", "site": "CANCELLED"}
+
+
 def test_a_job_that_is_cancelled_within_its_plan_leaves_nothing_behind():
     text = "tests.integration.running.test_python_plans:cancel_all"
     use_config(CONFIG.replace(f'id: crawl, function: "{VALUE}"', f'id: crawl, function: "{text}"'))
@@ -139,7 +150,8 @@ def cancel_all(_value):
     import threading
 
     outer = Build.objects.get(job_id="nesting")
-    services.cancel_build(build=outer)
+    # Not in the transaction that is open around this.
+    recorder().call(lambda: services.cancel_build(build=outer))
     for _ in range(600):
         threading.Event().wait(0.1)
     raise AssertionError("it was not told")

@@ -27,7 +27,7 @@ def routes(resolver=None, start=""):
 
 
 def route_of(row):
-    names = "build other_build revision deletion user user_type group token cluster cluster_id"
+    names = "build other_build revision deletion user user_type group token plan cluster cluster_id"
     ids = dict.fromkeys(names.split(), 1)
     return resolve(row.address.partition("?")[0].format(job="job", guarded="guarded", **ids))
 
