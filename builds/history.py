@@ -8,6 +8,7 @@ from typing import Any
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.db.models import Model
 
+from builds.models import Build
 from jobcontrol.utils.text import clean_text
 from jobs import registry
 
@@ -17,6 +18,21 @@ RESUMED = "Let its schedule go on."
 UNKEPT = "Took the mark away that kept it."
 DRAINED = "Asked it to drain."
 UNDRAINED = "Took it up again."
+
+
+def note_request(user: Any, build: Build, how: str) -> None:
+    """Write into a job's history who asked for its build, and `how`, such as "over the API".
+
+    Of a plan also into that of each other job that was armed for it.
+    """
+    plan = f" with plan {build.plan_id}" if build.plan_id else ""
+    armed = "Armed and asked" if build.job.protected else "Asked"
+    note(user, build.job, f"{armed} for build #{build.pk}{plan} {how}.")
+    if build.plan_id:
+        others = Build.objects.filter(plan=build.plan_id, armed=True).exclude(pk=build.pk)
+        for other in others.select_related("job").order_by("pk"):
+            text = f"Armed it for build #{other.pk} of plan {build.plan_id} {how}."
+            note(user, other.job, text)
 
 
 def note(user: Any, obj: Model, message: str) -> None:

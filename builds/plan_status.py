@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from django.db.models import Count, Exists, OuterRef
 
 from builds.models import Build
 from builds.plan_models import Plan
+from jobcontrol.exceptions import BuildStateError
 
 RUNNING = "running"
 WAITING = "waiting"
@@ -49,6 +51,18 @@ class PlanStatus:
     def total(self) -> int:
         """How many builds it has."""
         return sum(self.counts.values())
+
+
+def status_of(builds: Iterable[Build]) -> PlanStatus:
+    """Return how a plan stands, given its current builds (see `services.current_builds`)."""
+    return PlanStatus(Counter(build.status for build in builds))
+
+
+def refuse_ended(plan: Plan) -> None:
+    """Raise BuildStateError for a plan that has ended otherwise than cancelled."""
+    status = plan_statuses([plan])[plan.pk]
+    if status.finished and status.state != CANCELLED:
+        raise BuildStateError(f"plan {plan.pk} has ended ({status.state}) and can't be cancelled.")
 
 
 def plan_statuses(plans: Sequence[Plan]) -> dict[int, PlanStatus]:

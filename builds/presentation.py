@@ -1,17 +1,18 @@
-"""The JSON shapes of jobs, builds and log lines: the same for commands and API."""
+"""The JSON shapes of jobs, builds, plans and log lines: the same for commands and API."""
 
 from __future__ import annotations
 
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from django.db.models import QuerySet
 from django.db.models.functions import Left, Length
 
+from builds import planning
 from builds.crews import Crew
 from builds.models import (
     Build,
@@ -22,7 +23,10 @@ from builds.models import (
     LogMessage,
 )
 from builds.pages.schedule import next_times, paused_jobs
+from builds.plan_models import Plan
+from builds.plan_status import PlanStatus, status_of
 from builds.reading import read_together
+from builds.services import current_builds
 from builds.status import JobStatus, reason
 from builds.waiting import reasons
 from jobcontrol.utils import ProgressReport, TracebackInfo
@@ -86,10 +90,7 @@ def build_rows(
     found = list(builds)
     ids = [build.pk for build in found]
     texts = _retval_texts(ids, retval_chars)
-    inputs: dict[int, dict[str, int]] = defaultdict(dict)
-    links = BuildDependency.objects.filter(build__in=ids).order_by("pk")
-    for number, job_id, used in links.values_list("build_id", "job_id", "dep_build_number"):
-        inputs[number][job_id] = used
+    inputs = inputs_of(ids)
     trees = progress_trees(found)
     waits = reasons(found)
     return [
@@ -102,6 +103,15 @@ def build_rows(
         )
         for build in found
     ]
+
+
+def inputs_of(numbers: Sequence[int]) -> dict[int, dict[str, int]]:
+    """Return the builds that these builds use, by job, in one query."""
+    found: dict[int, dict[str, int]] = defaultdict(dict)
+    links = BuildDependency.objects.filter(build__in=numbers).order_by("pk")
+    for number, job_id, used in links.values_list("build_id", "job_id", "dep_build_number"):
+        found[number][job_id] = used
+    return found
 
 
 def _retval_texts(ids: list[int], limit: int | None) -> dict[int, str]:
@@ -143,6 +153,8 @@ def build_row(
         "cancel_requested": iso(build.cancel_requested),
         "waits_for": waits_for,
         "dependency_builds": inputs,
+        "plan": build.plan_id,
+        "plan_reason": build.plan_reason,
         "progress": progress.to_json(),
     }
 
@@ -156,6 +168,98 @@ def progress_trees(builds: Iterable[Build]) -> dict[int, ProgressReport]:
     ):
         tables[number].append((tuple(json.loads(name)), current, total, line))
     return {number: ProgressReport.from_table(table) for number, table in tables.items()}
+
+
+# --- Plans ----------------------------------------------------------------------------------------
+
+
+def plan_preview(plan: planning.Plan) -> Json:
+    """Return what would be built, used as it is, and not be built, each with its reason.
+
+    An input of a build is the number of the build that is used, None for one of the plan itself.
+    """
+    return {
+        "builds": [
+            {
+                "job_id": build.job_id,
+                "reason": build.reason,
+                "protected": build.protected,
+                "inputs": dict(build.inputs),
+            }
+            for build in plan.builds
+        ],
+        "reused": [
+            {"job_id": one.job_id, "build_id": one.build_id, "reason": one.reason}
+            for one in plan.reused
+        ],
+        "blocked": [{"job_id": one.job_id, "reason": one.reason} for one in plan.blocked],
+    }
+
+
+def plan_detail(plan: Plan) -> Json:
+    """Return a plan: where it stands, and its builds in order, a retry in place of what failed."""
+    builds = current_builds(plan)
+    inputs = inputs_of([build.pk for build in builds])
+    follower = plan.resumed_by.order_by("pk").values_list("pk", flat=True).first()
+    return {
+        "id": plan.pk,
+        "job_id": plan.job_id,
+        "state": status_of(builds).state,
+        "requested_by": plan.requested_by.get_username() if plan.requested_by else None,
+        "created": iso(plan.created),
+        "resumes": plan.resumes_id,
+        "resumed_by": follower,
+        "builds": [
+            {
+                "id": build.pk,
+                "job_id": build.job_id,
+                "status": build.status,
+                "reason": build.plan_reason,
+                "attempt": build.attempt,
+                "failure_kind": build.failure_kind or None,
+                "start_time": iso(build.start_time),
+                "end_time": iso(build.end_time),
+                "inputs": inputs.get(build.pk, {}),
+            }
+            for build in builds
+        ],
+    }
+
+
+def plan_rows(plans: Iterable[Plan], statuses: Mapping[int, PlanStatus]) -> list[Json]:
+    """Return one row of the list of plans each; `builds` is how many it has."""
+    return [
+        {
+            "id": plan.pk,
+            "job_id": plan.job_id,
+            "state": statuses[plan.pk].state,
+            "builds": statuses[plan.pk].total,
+            "requested_by": plan.requested_by.get_username() if plan.requested_by else None,
+            "created": iso(plan.created),
+            "resumes": plan.resumes_id,
+        }
+        for plan in plans
+    ]
+
+
+def plan_progress(plan: Plan) -> ProgressReport:
+    """Return how far a plan is, and below it the progress of each build that runs."""
+    builds = current_builds(plan)
+    ended = [build for build in builds if build.finished]
+    trees = progress_trees(build for build in builds if build.status == Build.Status.RUNNING)
+    bars = [
+        ProgressReport(
+            f"#{build.pk} {build.job_id}",
+            trees[build.pk].current,
+            trees[build.pk].total,
+            trees[build.pk].status_line,
+            trees[build.pk].children,
+        )
+        for build in builds
+        if build.pk in trees
+    ]
+    line = f"{len(ended)} of {len(builds)} builds"
+    return ProgressReport(None, len(ended), len(builds), line, bars)
 
 
 def log_line(message: LogMessage) -> Json:

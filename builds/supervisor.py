@@ -197,9 +197,10 @@ class Supervisor:
             self._wake(count)
 
     def settle_forgotten(self) -> None:
-        """Start or end, every few seconds, what waits in plans for nothing any more."""
+        """Start or end, every few seconds, what waits in plans for nothing, or for nobody."""
         if monotonic() - self._last_settling >= SETTLE_SECONDS:
             self._last_settling = monotonic()
+            services.cancel_abandoned_plans(patient=self._is_patient_with(None))
             count = services.settle_forgotten()
             if count:
                 logger.warning("%s builds waited for nothing any more", count)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from builds import retention, runner, services, sessions
+from builds import retention, runner, services, sessions, uses
 from builds.capture import current_buffer
 from builds.logs import CaptureHandler
 from builds.models import Build
+from builds.plan_running import run_plan
 from builds.recorder import recorder
+from builds.workers import WorkerIdentity
 from jobcontrol import globals as context_state
 from jobcontrol.config import JobControlConfig, Readable
-from jobcontrol.exceptions import NotFound, NotInBuild
+from jobcontrol.exceptions import InvalidRequest, NotFound, NotInBuild
 from jobcontrol.infos import UNLOADED, BuildInfo, JobInfo, deprecated
 from jobcontrol.utils.text import clean_text
 from jobs import registry
@@ -78,26 +80,58 @@ class JobControl:
             raise NotFound(f"no build #{build_id}")
         return BuildInfo(self, build)
 
-    def create_build(self, job_id: object) -> BuildInfo:
+    def create_build(
+        self, job_id: object, *, dependency_builds: Mapping[Any, Any] | None = None
+    ) -> BuildInfo:
         """Record a build that is not asked to run yet.
 
-        Raises NotFound, and MissingDependencies naming what has to be built first.
+        `dependency_builds` chooses the build of a dependency by its number, or `"latest"`. Raises
+        NotFound, MissingDependencies naming what has to be built first, and InvalidRequest for what
+        can't be used.
         """
         job = _job(job_id)
         # On the recorder's connection, so that a transaction of the job's own can't hide it.
-        build = recorder().call(lambda: services.create_build(job=job, trigger=_trigger()))
-        return BuildInfo(self, build)
+        return BuildInfo(self, recorder().call(lambda: _create(job, dependency_builds)))
 
-    def build_job(self, job_id: object, *, arm: bool = False) -> BuildInfo:
+    def build_job(
+        self,
+        job_id: object,
+        *,
+        arm: bool = False,
+        dependencies: str = "none",
+        rebuild_reverse_dependencies: bool | Iterable[object] = False,
+        dependency_builds: Mapping[Any, Any] | None = None,
+    ) -> BuildInfo:
         """Create a build and run it here; inside a job it is nested.
 
-        Raises what `create_build` raises, ProtectedJob for a protected job unless `arm`, and
-        LimitReached when as many builds of the job run as its `concurrency` allows.
+        `dependencies` ("missing", "outdated" or "all") are built before it, and those jobs that use
+        it after it: all, or those named and what lies between. `dependency_builds` is that of
+        `create_build`, where None (or `"now"`) means a new build. Returns the job's own build, also
+        when another one failed. Raises what `create_build` raises, ProtectedJob naming all that is
+        protected unless `arm`, and LimitReached when as many builds of a job run as its
+        `concurrency` allows; what is left of a plan is cancelled then.
         """
         job = _job(job_id)
-        services.refuse_unarmed(job=job, arm=arm)
-        recorder().call(lambda: services.refuse_full(job=job))
-        return self.run_build(self.create_build(job_id), arm=arm)
+        chosen = recorder().call(lambda: uses.read(job, _choice(dependency_builds)))
+        rebuild = rebuild_reverse_dependencies
+        options = uses.options(
+            dependencies=dependencies,
+            build_now=chosen[1],
+            rebuild=rebuild if isinstance(rebuild, bool) else [str(name) for name in rebuild],
+        )
+        if options.are_plain:
+            services.refuse_unarmed(job=job, arm=arm)
+            recorder().call(lambda: services.refuse_full(job=job))
+            info = self.create_build(job_id, dependency_builds=chosen[0])
+            return self.run_build(info, arm=arm)
+        wish: dict[str, Any] = {"job": job, "trigger": _trigger(), "arm": arm, "options": options}
+        wish |= {"dependency_builds": chosen[0]}
+        here = str(WorkerIdentity.current())
+        build = recorder().call(lambda: services.create_plan(runner=here, **wish))
+        if build.plan is None:
+            return BuildInfo(self, runner.run_here(build))
+        run_plan(build.plan)
+        return self.get_build(build.pk)
 
     def run_build(self, build_id: int | BuildInfo, *, arm: bool = False) -> BuildInfo:
         """Run a build here and return it as it ended.
@@ -247,6 +281,33 @@ def _job(job_id: object) -> Job:
     if job is None:
         raise NotFound(f"no job {job_id!r}: the configuration file has no such id")
     return job
+
+
+def _create(job: Job, dependency_builds: Mapping[Any, Any] | None) -> Build:
+    chosen, build_now = uses.read(job, _choice(dependency_builds))
+    if build_now:
+        names = ", ".join(repr(name) for name in sorted(build_now))
+        raise InvalidRequest(f"{names} can't be built now by create_build(): use build_job().")
+    return services.create_build(job=job, trigger=_trigger(), dependency_builds=chosen)
+
+
+def _choice(given: Mapping[Any, Any] | None) -> dict[str, int | str]:
+    """Return the builds to use as `uses.read` takes them; the manual's None is "now".
+
+    Raises InvalidRequest naming all that is none.
+    """
+    found: dict[str, int | str] = {}
+    wrong = []
+    for name, value in (given or {}).items():
+        use = value.id if isinstance(value, BuildInfo) else uses.NOW if value is None else value
+        is_number = type(use) is int and 0 < use <= MAX_ID
+        if is_number or use in (uses.LATEST, uses.NOW):
+            found[str(name)] = use
+        else:
+            wrong.append(f"dependency_builds[{name!r}] is no build, 'latest' or 'now': {use!r}")
+    if wrong:
+        raise InvalidRequest("; ".join(wrong) + ".")
+    return found
 
 
 def _trigger() -> str:

@@ -90,13 +90,13 @@ class JobInfo:
         deprecated("get_builds()", "iter_builds()")
         return self.iter_builds(*args, **kwargs)
 
-    def run(self, *, arm: bool = False) -> BuildInfo:
-        """Create a build, run it here and return it."""
-        return self.app.build_job(self.id, arm=arm)
+    def run(self, *, arm: bool = False, **options: Any) -> BuildInfo:
+        """Create a build, run it here and return it; takes what `JobControl.build_job` takes."""
+        return self.app.build_job(self.id, arm=arm, **options)
 
-    def create_build(self) -> BuildInfo:
-        """Record a build that is not asked to run yet."""
-        return self.app.create_build(self.id)
+    def create_build(self, **options: Any) -> BuildInfo:
+        """Record a build that is not asked to run yet, as `JobControl.create_build` does."""
+        return self.app.create_build(self.id, **options)
 
     def get_latest_successful_build(self) -> BuildInfo | None:
         """Return the newest build that succeeded and was not skipped, None if there is none."""

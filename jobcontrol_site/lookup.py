@@ -7,12 +7,13 @@ from difflib import get_close_matches
 
 from builds.crews import with_now
 from builds.models import Build
+from builds.plan_models import Plan
 from builds.upkeep_models import Cluster
 from jobcontrol.exceptions import InvalidRequest, NotFound
 from jobcontrol.utils.text import clean_text
 from jobs.models import Job
 
-_BIGGEST_ID = 2**63 - 1
+BIGGEST_ID = 2**63 - 1
 
 
 def find_job(job_id: str, *, lister: str = "'list_jobs'") -> Job:
@@ -30,12 +31,22 @@ def find_job(job_id: str, *, lister: str = "'list_jobs'") -> Job:
 
 def find_builds(numbers: Sequence[int]) -> list[Build]:
     """Return the builds in the given order. Raises NotFound naming all that are not there."""
-    asked = [number for number in numbers if 0 < number <= _BIGGEST_ID]
+    asked = [number for number in numbers if 0 < number <= BIGGEST_ID]
     found = Build.objects.select_related("job").in_bulk(asked)
     missing = [str(number) for number in dict.fromkeys(numbers) if number not in found]
     if missing:
         raise NotFound(f"there is no build {', '.join(missing)}")
     return [found[number] for number in dict.fromkeys(numbers)]
+
+
+def find_plan(number: int) -> Plan:
+    """Return the plan. Raises NotFound."""
+    plan = None
+    if 0 < number <= BIGGEST_ID:
+        plan = Plan.objects.select_related("job", "requested_by").filter(pk=number).first()
+    if plan is None:
+        raise NotFound(f"there is no plan {number}")
+    return plan
 
 
 def find_build(number: int) -> Build:

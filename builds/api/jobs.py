@@ -12,13 +12,13 @@ from django.urls import reverse
 from ninja import Header, Query, Router
 from pydantic import StringConstraints
 
-from builds import history, services
+from builds import history, services, uses
 from builds.api import schemas
 from builds.api.auth import require, user_of
 from builds.api.replies import LINK, answer, refusals, with_next
 from builds.api.values import decode_arguments, decode_keywords
-from builds.models import Build
-from builds.presentation import job_detail, job_summary
+from builds.models import Build, UsedNonce
+from builds.presentation import job_detail, job_summary, plan_preview
 from builds.status import job_status, job_statuses
 from jobcontrol.exceptions import BuildStateError, InvalidRequest
 from jobcontrol_site import lookup
@@ -88,9 +88,9 @@ def run_job(
         ),
     ] = None,
 ) -> HttpResponse:
-    """Ask for a build of a job and return its number.
+    """Ask for a build of a job, and of what it needs or what uses it; return its number.
 
-    A protected job needs `"arm": true` and the permission to start it. A build that was asked for
+    Protected jobs need `"arm": true` and the permission to start them. A build that was asked for
     with an idempotency key is returned again when the same user uses the key again.
     """
     require(request, "jobs.view_job", "builds.run_build")
@@ -104,7 +104,7 @@ def run_job(
             f"this idempotency key asked for build #{build.pk} of {build.job_id!r} before. "
             "Use another one."
         )
-    return answer({"build_id": build.pk})
+    return answer({"build_id": build.pk, "plan_id": build.plan_id})
 
 
 @transaction.atomic
@@ -112,20 +112,54 @@ def _request_build(
     request: HttpRequest, job: Job, wish: schemas.RunRequest, idempotency_key: str | None
 ) -> Build:
     """Ask for the build, and write into the job's history who did: both, or nothing."""
-    build = services.request_build(
-        job=job,
-        trigger=Build.Trigger.API,
-        requested_by=user_of(request),
-        arm=wish.arm,
-        args=None if wish.args is None else decode_arguments(wish.args),
-        kwargs=None if wish.kwargs is None else decode_keywords(wish.kwargs),
-        dependency_builds=wish.dependency_builds,
-        nonce=_nonce(request.user.pk, wish.idempotency_key, idempotency_key),
-    )
+    nonce = _nonce(request.user.pk, wish.idempotency_key, idempotency_key)
+    if nonce and UsedNonce.objects.filter(nonce=nonce).exists():
+        # Whatever else it says: what was `latest` then may be gone.
+        wish = schemas.RunRequest(arm=wish.arm)
+    build = services.request_build(**_fields(request, job, wish), nonce=nonce)
     if not build.asked_before:
-        armed = "Armed and asked" if job.protected else "Asked"
-        history.note(request.user, job, f"{armed} for build #{build.pk} over the API.")
+        if build.plan_id and Build.objects.filter(plan=build.plan_id, armed=True).exists():
+            require(request, "builds.run_protected_build")
+        history.note_request(request.user, build, "over the API")
     return build
+
+
+def _fields(request: HttpRequest, job: Job, wish: schemas.RunRequest) -> dict[str, Any]:
+    """Return the fields of `services.Request`."""
+    chosen, build_now = uses.read(job, wish.dependency_builds)
+    return {
+        "job": job,
+        "trigger": Build.Trigger.API,
+        "requested_by": user_of(request),
+        "arm": wish.arm,
+        "args": None if wish.args is None else decode_arguments(wish.args),
+        "kwargs": None if wish.kwargs is None else decode_keywords(wish.kwargs),
+        "dependency_builds": chosen,
+        "options": uses.options(
+            dependencies=wish.dependencies,
+            build_now=build_now,
+            rebuild=wish.rebuild_reverse_dependencies,
+        ),
+    }
+
+
+# Before the one for all ids, as above.
+@router.post(
+    "/{path:job_id}/plan",
+    response={200: schemas.Preview, **refusals(404, 409, 413)},
+    summary="Say what a run would build",
+)
+def preview_plan(
+    request: HttpRequest, job_id: str, wish: schemas.RunRequest | None = None
+) -> HttpResponse:
+    """Return what `run` with this body would build, use as it is, and not be able to build.
+
+    Nothing is recorded. `arm` and `idempotency_key` change nothing here.
+    """
+    require(request, "jobs.view_job", "builds.run_build")
+    job = lookup.find_job(job_id, lister=LISTER)
+    fields = _fields(request, job, wish or schemas.RunRequest())
+    return answer(plan_preview(services.plan_for(services.Request(**fields))))
 
 
 def _nonce(user_id: Any, *keys: str | None) -> str:
@@ -143,6 +177,12 @@ def _nonce(user_id: Any, *keys: str | None) -> str:
 def show_job_whose_id_ends_in_run(request: HttpRequest, job_id: str) -> HttpResponse:
     """Return a job whose id ends in "/run"."""
     return _show_job(request, f"{job_id}/run")
+
+
+@router.get("/{path:job_id}/plan", include_in_schema=False)
+def show_job_whose_id_ends_in_plan(request: HttpRequest, job_id: str) -> HttpResponse:
+    """Return a job whose id ends in "/plan"."""
+    return _show_job(request, f"{job_id}/plan")
 
 
 @router.get(

@@ -66,6 +66,8 @@ class Build(BaseModel):
     cancel_requested: Moment | None = Field(description="when somebody asked to cancel it")
     waits_for: str | None = Field(description="why it has not begun yet, in words")
     dependency_builds: dict[str, int] = Field(description="the build it uses, by job")
+    plan: int | None = Field(description="the plan that it belongs to")
+    plan_reason: str = Field(description="why that plan has it")
     progress: Progress
 
 
@@ -184,6 +186,76 @@ class Started(BaseModel):
     """The build that was asked for."""
 
     build_id: int
+    plan_id: int | None = Field(description="the plan, where more than one build was needed")
+
+
+class PlannedBuild(BaseModel):
+    """A build that would be made."""
+
+    job_id: str
+    reason: str
+    protected: bool = Field(description="it has to be armed")
+    inputs: dict[str, int | None] = Field(
+        description="the build that it would use, by job; null for one of this plan"
+    )
+
+
+class ReusedBuild(BaseModel):
+    """A build that would be used as it is."""
+
+    job_id: str
+    build_id: int
+    reason: str
+
+
+class BlockedJob(BaseModel):
+    """A job that should be built and can't be."""
+
+    job_id: str
+    reason: str
+
+
+class Preview(BaseModel):
+    """What would be built, in this order, and why."""
+
+    builds: list[PlannedBuild]
+    reused: list[ReusedBuild]
+    blocked: list[BlockedJob] = Field(description="if the job itself is among them: no builds")
+
+
+class BuildOfPlan(BaseModel):
+    """A build of a plan."""
+
+    id: int
+    job_id: str
+    status: BuildModel.Status
+    reason: str = Field(description="why the plan has it")
+    attempt: int = Field(description="2 for the first retry")
+    failure_kind: BuildModel.FailureKind | None
+    start_time: Moment | None
+    end_time: Moment | None
+    inputs: dict[str, int] = Field(description="the build it uses, by job")
+
+
+class Plan(BaseModel):
+    """Builds that were asked for together."""
+
+    id: int
+    job_id: str
+    state: Literal["running", "waiting", "failed", "cancelled", "success", "gone"]
+    requested_by: str | None
+    created: Moment
+    resumes: int | None = Field(description="the plan that this one goes on with")
+    resumed_by: int | None = Field(description="the plan that goes on with this one")
+    builds: list[BuildOfPlan]
+
+
+class ResumeRequest(BaseModel):
+    """How a plan is to be resumed."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    arm: bool = Field(default=False, description="yes, build its protected jobs")
 
 
 class RunRequest(BaseModel):
@@ -194,10 +266,18 @@ class RunRequest(BaseModel):
 
     args: list[Any] | None = Field(default=None, description="in place of the job's own")
     kwargs: dict[str, Any] | None = Field(default=None, description="in place of the job's own")
-    dependency_builds: dict[str, Id] = Field(
-        default_factory=dict, description="the build to use, by job; the others are the latest"
+    dependency_builds: dict[str, Id | Literal["latest", "now"]] = Field(
+        default_factory=dict,
+        description="the build to use, by job, or `now` to build it first; others are the latest",
     )
-    arm: bool = Field(default=False, description="yes, build this protected job")
+    dependencies: Literal["none", "missing", "outdated", "all"] = Field(
+        default="none", description="which dependencies are built first; outdated has the missing"
+    )
+    rebuild_reverse_dependencies: bool | list[str] = Field(
+        default=False,
+        description="which jobs that use it are built then: all, or these and those between",
+    )
+    arm: bool = Field(default=False, description="yes, build what is protected")
     idempotency_key: str | None = Field(
         default=None,
         min_length=1,

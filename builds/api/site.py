@@ -12,14 +12,15 @@ from ninja import NinjaAPI
 from ninja.operation import Operation
 from ninja.parser import Parser
 
-from builds.api import builds, errors, jobs, workers
+from builds.api import builds, errors, jobs, plans, workers
 from builds.api.auth import SessionAuth, TokenAuth
 from builds.api.parameters import refusing_unknown
 from builds.api.replies import answer
 
 VERSION = "1"
 DESCRIPTION = """
-Jobs, builds, deletions and workers of JobControl. Every refusal is `{"detail": …}`, in words.
+Jobs, builds, plans, deletions and workers of JobControl. Every refusal is `{"detail": …}`, in
+words.
 
 Send a token made in the admin, `Authorization: Bearer …`; or use the session of the admin, with
 `X-CSRFToken` for writes. An id of a job is written into an address percent-encoded.
@@ -89,6 +90,7 @@ _refusing_unknown = refusing_unknown(lambda name: _parameters().get(name, ()))
 for prefix, router in (
     ("/job", jobs.router),
     ("/build", builds.router),
+    ("/plan", plans.router),
     ("/deletion", builds.deletions),
     ("/workers", workers.router),
 ):
@@ -102,8 +104,8 @@ def describe(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
     return answer(api.get_openapi_schema())
 
 
-# GET is there for the sake of jobs whose id ends in "/run"; the address of a run knows POST only.
-ALLOW = {"run_job": "POST"}
+# GET is there for the sake of jobs whose id ends in "/run" or "/plan"; both know POST only.
+ALLOW = {"run_job": "POST", "preview_plan": "POST"}
 
 
 def _nothing_here(request: HttpRequest) -> HttpResponse:  # noqa: ARG001 - Django's signature

@@ -2,13 +2,15 @@
 
 `wishes` say what is asked for, `inputs` choose which builds it uses, `plans` which others are made
 with it, `drafts` write builds down, `requests` asks for them, `promotions` let those of a plan go
-on when what they waited for has ended, `leases` runs, `cancels` stops and `retries` repeats them,
-`limits` says how many run at once, `observations` stores what they report, `deletions` removes them
-(`selections` very many, `removals` with all their rows), `keeping` says which stay, `clusters`
-knows who works, `tokens` who may come in by the API, `nights` whose turn the upkeep is, `schedules`
-starts what is due by itself, `rebuilds` what has newer inputs.
+on when what they waited for has ended, `abandoned` ends what a process left of its plan, `leases`
+runs, `cancels` stops and `retries` repeats them, `limits` says how many run at once, `observations`
+stores what they report, `deletions` removes them (`selections` very many, `removals` with all their
+rows), `keeping` says which stay, `clusters` knows who works, `tokens` who may come in by the API,
+`nights` whose turn the upkeep is, `schedules` starts what is due by itself, `rebuilds` what has
+newer inputs.
 """
 
+from builds.services.abandoned import cancel_abandoned_plans
 from builds.services.cancels import cancel_build, cancel_builds
 from builds.services.clusters import (
     beat_cluster,
@@ -62,7 +64,7 @@ from builds.services.plans import (
     resume_plan,
     resumption_of,
 )
-from builds.services.promotions import settle_forgotten
+from builds.services.promotions import settle_forgotten, settle_plan
 from builds.services.rebuilds import jobs_to_rebuild, rebuild_job
 from builds.services.removals import remove_builds, remove_log_rows, waiting_removals
 from builds.services.requests import (
@@ -95,6 +97,7 @@ __all__ = [
     "beat_deletion",
     "begin_deletion",
     "begin_night",
+    "cancel_abandoned_plans",
     "cancel_build",
     "cancel_builds",
     "cancel_plan",
@@ -155,6 +158,7 @@ __all__ = [
     "resumption_of",
     "revoke_token",
     "settle_forgotten",
+    "settle_plan",
     "silence_allowed",
     "startable",
     "store_observations",

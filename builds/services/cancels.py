@@ -46,10 +46,16 @@ def cancel_build(*, build: Build, requested_by: User | None = None) -> Build:
     return build
 
 
-def cancel_builds(*, builds: Sequence[int], requested_by: User | None = None) -> list[int]:
-    """Cancel those of these builds (by number) that have not ended; return their numbers."""
+def cancel_builds(
+    *, builds: Sequence[int], requested_by: User | None = None, why: str = ""
+) -> list[int]:
+    """Cancel those of these builds (by number) that have not ended; return their numbers.
+
+    `why` stands in the log of those that had not begun.
+    """
     with transaction.atomic():
-        return _cancel_waiting(builds, requested_by) + _ask_running(builds, requested_by)
+        waiting = _cancel_waiting(builds, requested_by, why)
+        return waiting + _ask_running(builds, requested_by)
 
 
 def say_cancelled(*, build_id: int) -> None:
@@ -59,7 +65,7 @@ def say_cancelled(*, build_id: int) -> None:
     observations.say(build_id=build_id, level=logging.WARNING, message=f"Build cancelled{by}.")
 
 
-def _cancel_waiting(numbers: Sequence[int], requested_by: User | None) -> list[int]:
+def _cancel_waiting(numbers: Sequence[int], requested_by: User | None, why: str = "") -> list[int]:
     # Locked first: of a claim and a cancel at the same moment one comes before the other.
     waiting = Build.objects.unstarted().filter(pk__in=numbers).order_by("pk")
     found = list(waiting.select_for_update(no_key=True).values_list("pk", flat=True))
@@ -71,7 +77,7 @@ def _cancel_waiting(numbers: Sequence[int], requested_by: User | None) -> list[i
     )
     _tell(found, requested_by, running=False)
     by = f" by {requested_by}" if requested_by else ""
-    text = f"Build cancelled{by} before it began."
+    text = f"Build cancelled{by} before it began{f': {why}' if why else '.'}"
     observations.say_each(messages=dict.fromkeys(found, text), level=logging.WARNING)
     promotions.settle_after(
         list(Build.objects.in_plan().filter(pk__in=found).values_list("pk", flat=True))

@@ -203,11 +203,17 @@ def _tell(made: Sequence[Build], request: Request, plan: Plan | None) -> None:
 # --- Cancelling and asking again ------------------------------------------------------------------
 
 
-def cancel_plan(*, plan: Plan, requested_by: User | None = None) -> list[int]:
-    """Cancel what has not ended of a plan; return the numbers of those builds."""
-    unfinished = plan.builds.filter(status__in=Build.UNFINISHED).order_by("pk")
-    numbers = list(unfinished.values_list("pk", flat=True))
-    return cancels.cancel_builds(builds=numbers, requested_by=requested_by)
+def cancel_plan(*, plan: Plan, requested_by: User | None = None, why: str = "") -> list[int]:
+    """Cancel what has not ended of a plan; return the numbers of those builds.
+
+    Those that run are told to end. `why` stands in the log of those that had not begun.
+    """
+    unfinished = plan.builds.filter(status__in=Build.UNFINISHED, cancel_requested=None)
+    found: list[int] = []
+    # Again, for the retry of a build that failed just now.
+    while numbers := list(unfinished.order_by("pk").values_list("pk", flat=True)):
+        found += cancels.cancel_builds(builds=numbers, requested_by=requested_by, why=why)
+    return found
 
 
 def resumption_of(plan: Plan) -> planning.Plan:

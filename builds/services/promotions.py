@@ -17,6 +17,7 @@ from django.db.models.functions import Now
 
 from builds import queue, story
 from builds.models import Build, BuildDependency
+from builds.plan_models import Plan
 from builds.services import observations
 from builds.services.inputs import latest_successful_builds, lock_usable
 
@@ -67,6 +68,12 @@ def settle_forgotten() -> int:
     numbers = list(free.values_list("pk", flat=True)[:CHUNK])
     settle_users(settle(numbers))
     return len(numbers)
+
+
+def settle_plan(*, plan: Plan) -> None:
+    """Settle what waits in a plan for nothing any more, if anything does."""
+    waiting = Build.objects.waiting().filter(plan=plan).order_by("pk")
+    settle_users(settle(list(waiting.values_list("pk", flat=True))))
 
 
 def settle(waiting: Sequence[int]) -> list[int]:

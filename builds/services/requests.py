@@ -40,7 +40,8 @@ def request_build(**wish: Any) -> Build:
     build that it made, or raises BuildStateError when that was deleted.
     """
     request = Request(**wish)
-    refuse_unarmed(job=request.job, arm=request.arm)
+    if request.options.are_plain:
+        refuse_unarmed(job=request.job, arm=request.arm)
     if request.nonce and UsedNonce.objects.filter(nonce=request.nonce).exists():
         # Whatever changed since: the answer to a repeated question is the build, no refusal.
         return _build_of_nonce(request.nonce)
@@ -60,7 +61,6 @@ def create_plan(*, runner: str, **wish: Any) -> Build:
     `request_build` raises.
     """
     request = Request(**wish)
-    refuse_unarmed(job=request.job, arm=request.arm)
     with transaction.atomic():
         plan = plans.plan_for(request)
         refuse_unarmed_jobs(plan.protected, arm=request.arm)

@@ -1,40 +1,40 @@
-"""Build a job."""
+"""Build a job, and what it needs or what uses it."""
 
 from __future__ import annotations
 
+import argparse
 import logging
 import signal
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from types import FrameType
 from typing import Any
 
-from django.contrib.auth import get_user_model
 from django.core.management.base import CommandParser
-from django.db import connection, transaction
+from django.db import transaction
 
-from builds import history, services
+from builds import history, services, uses
 from builds.management.commands.get_build import build_text
+from builds.management.commands.show_plan import plan_text
 from builds.models import Build
-from builds.presentation import build_detail
-from builds.progress import progress_tree
+from builds.plan_models import Plan
+from builds.plan_running import run_plan, stopped_by_signals
+from builds.planning import Dependencies
+from builds.presentation import Json, build_detail, plan_detail, plan_preview
 from builds.turns import run_in_turn
+from builds.workers import WorkerIdentity
 from jobcontrol.exceptions import InvalidRequest, NotFound, ProtectedJob
-from jobcontrol.utils.text import clean_text
+from jobcontrol_site import output, people
 from jobcontrol_site.commands import EXIT_BUILD_FAILED, kept_clean, quieted
-from jobcontrol_site.lookup import find_job
-from jobcontrol_site.output import LiveProgress
+from jobcontrol_site.following import displayed, wait_for_build, wait_for_plan
+from jobcontrol_site.lookup import BIGGEST_ID, find_job
 from jobcontrol_site.registry_commands import RegistryCommand
 from jobs.models import Job
 
-POLL_SECONDS = 0.5
-
 
 class Command(RegistryCommand):
-    """Build a job here, or hand it to a worker. Exit code 1 says that the build failed."""
+    """Build a job here, or hand it to a worker. Exit code 1 says that a build failed."""
 
     help = "Build a job, here or in a worker."
 
@@ -42,110 +42,229 @@ class Command(RegistryCommand):
         """Add the job and how to build it."""
         super().add_arguments(parser)
         parser.add_argument("job", metavar="JOB", help="the job's id")
-        parser.add_argument("--queue", action="store_true", help="let a worker build it")
+        parser.add_argument("--queue", action="store_true", help="let workers build it")
         parser.add_argument(
-            "--wait", action="store_true", help="with --queue: follow the build until it ends"
+            "--wait",
+            action="store_true",
+            help="with --queue: follow the build, or all of the plan, until it ends",
         )
-        parser.add_argument("--arm", action="store_true", help="yes, build this protected job")
+        parser.add_argument("--arm", action="store_true", help="yes, build what is protected")
         parser.add_argument(
             "--user",
             metavar="NAME",
             help="ask as this user of the site: with their permissions, noted in the history",
         )
+        self._add_plan(parser)
+
+    def _add_plan(self, parser: CommandParser) -> None:
+        first = parser.add_mutually_exclusive_group()
+        for flag, value, text in (
+            ("--missing-dependencies", Dependencies.MISSING, "that have no success yet"),
+            ("--with-dependencies", Dependencies.OUTDATED, "that are missing or outdated"),
+            ("--all-dependencies", Dependencies.ALL, "all of them"),
+        ):
+            first.add_argument(
+                flag,
+                dest="dependencies",
+                action="store_const",
+                const=value,
+                default=Dependencies.NONE,
+                help=f"first build its dependencies: {text}",
+            )
+        parser.add_argument(
+            "--rebuild-reverse-dependencies",
+            action="store_true",
+            help="then build all jobs that use it, directly or not",
+        )
+        parser.add_argument(
+            "--rebuild",
+            metavar="USER",
+            action="append",
+            default=[],
+            help="then build this job that uses it, and those between; may be repeated",
+        )
+        parser.add_argument(
+            "--use",
+            metavar="DEP=BUILD",
+            action="append",
+            default=[],
+            type=_use,
+            help="the build of a dependency to use: its number, 'latest', or 'now' to build it "
+            "first; may be repeated",
+        )
+        parser.add_argument(
+            "--plan", action="store_true", help="say what would be built and why; start nothing"
+        )
 
     def run(self, **options: Any) -> None:
-        """Build, and answer with the build."""
+        """Build, and answer with the build of the job and the plan that it belongs to."""
         if options["wait"] and not options["queue"]:
             raise InvalidRequest("--wait goes with --queue: without it the build runs here.")
         job = find_job(options["job"])
-        self._user = _user(options["user"], job=job, arm=options["arm"])
-        build = self._build(job, options)
+        needed = ["jobs.view_job", "builds.run_build"]
+        if job.protected and options["arm"]:
+            needed.append(people.ARMING)
+        self._user = people.asking_user(options["user"], *needed)
+        wish = _wish(job, options) | {"requested_by": self._user}
+        if options["plan"]:
+            found = services.plan_for(services.Request(**wish))
+            self.emit(plan_preview(found), human=self._preview)
+            return
+        try:
+            build = self._build(wish, options)
+        except ProtectedJob as error:
+            raise InvalidRequest(f"{error} Say so with --arm.") from error
+        self._answer(build)
+
+    # --- Building
+
+    def _build(self, wish: dict[str, Any], options: dict[str, Any]) -> Build:
+        if not options["queue"]:
+            return self._run_here(wish)
+        with transaction.atomic():
+            build = services.request_build(**wish)
+            self._note(build)
+        if options["wait"] and build.plan is not None:
+            wait_for_plan(build.plan, human=self.output_format == "human")
+        elif options["wait"]:
+            return wait_for_build(build, human=self.output_format == "human")
+        return build
+
+    def _run_here(self, wish: dict[str, Any]) -> Build:
+        if wish["options"].are_plain:
+            services.refuse_unarmed(job=wish["job"], arm=wish["arm"])
+            with transaction.atomic():
+                build = services.create_build(**wish)
+                self._note(build)
+            return self._run_one(build, arm=wish["arm"])
+        # From before there are builds, so that no signal leaves any behind.
+        with stopped_by_signals() as stop:
+            with transaction.atomic():
+                build = services.create_plan(runner=str(WorkerIdentity.current()), **wish)
+                self._note(build)
+            if build.plan is not None:
+                with self._around(build.plan):
+                    run_plan(build.plan, stop=stop, say=self.warn)
+                return build
+        if stop.is_set():
+            return services.cancel_build(build=build)
+        return self._run_one(build, arm=wish["arm"])
+
+    def _run_one(self, build: Build, *, arm: bool) -> Build:
+        with self._around(build), _ended_by_sigterm():
+            return run_in_turn(build, say=self.warn, arm=arm)
+
+    @contextmanager
+    def _around(self, what: Build | Plan) -> Iterator[None]:
+        """Show the progress of what runs here, and keep the answer on stdout clean."""
+        human = self.output_format == "human"
+        stdout = nullcontext() if human else kept_clean()
+        # The workers' own lines say what this command says in its answer.
+        with displayed(what, human=human), quieted("builds", logging.WARNING), stdout:
+            yield
+
+    def _note(self, build: Build) -> None:
+        """Write into the history who asked; refuse whom the site would refuse."""
+        if self._user is None:
+            return
+        if build.plan_id and Build.objects.filter(plan=build.plan_id, armed=True).exists():
+            people.require(self._user, people.ARMING)
+        history.note_request(self._user, build, "by command line")
+
+    # --- Answering
+
+    def _answer(self, build: Build) -> None:
+        plan = None if build.plan is None else plan_detail(build.plan)
+        if build.plan is not None:
+            build = _of_plan(build.plan, build)
         if self.output_format == "json":
-            self.emit(build_detail(build), human=str)
+            self.emit({**build_detail(build), "plan": plan}, human=str)
         else:
-            self.emit(build, human=self._text)
-        if build.finished and not build.success:
+            self.emit(build, human=lambda build: self._text(build, plan))
+        ended_badly = build.finished and not build.success
+        if ended_badly or (plan and plan["state"] in ("failed", "cancelled")):
             self.stdout.flush()
             sys.exit(EXIT_BUILD_FAILED)
 
-    def _build(self, job: Job, options: dict[str, Any]) -> Build:
-        try:
-            if options["queue"]:
-                return self._queue(job, arm=options["arm"], wait=options["wait"])
-            return self._run_here(job, arm=options["arm"])
-        except ProtectedJob as error:
-            raise InvalidRequest(f"{error} Say so with --arm.") from error
-
-    def _text(self, build: Build) -> str:
-        if not build.finished:
+    def _text(self, build: Build, plan: Json | None) -> str:
+        if plan is None and not build.finished:
             return f"Build #{build.pk} of {build.job_id} is queued."
-        return build_text(build, terminal=self.on_terminal)
+        if plan is None:
+            return build_text(build, terminal=self.on_terminal)
+        text = plan_text(plan, terminal=self.on_terminal)
+        if not build.finished:
+            return f"Plan {plan['id']} is queued.\n\n{text}"
+        return f"{text}\n\n{build_text(build, terminal=self.on_terminal)}"
 
-    def _run_here(self, job: Job, *, arm: bool) -> Build:
-        services.refuse_unarmed(job=job, arm=arm)
-        with transaction.atomic():
-            build = services.create_build(
-                job=job, trigger=Build.Trigger.CLI, requested_by=self._user
+    def _preview(self, found: Json) -> str:
+        terminal = self.on_terminal
+        builds = [
+            (
+                one["job_id"],
+                one["reason"],
+                ", ".join(_input(name, number) for name, number in one["inputs"].items()),
+                "protected: --arm" if one["protected"] else "",
             )
-            self._note(build)
-        stdout = kept_clean() if self.output_format == "json" else nullcontext()
-        # The workers' own lines say what this command says in its answer.
-        quiet = quieted("builds", logging.WARNING)
-        with self._display(build), quiet, _ended_by_sigterm(), stdout:
-            return run_in_turn(build, say=self.warn, arm=arm)
-
-    def _queue(self, job: Job, *, arm: bool, wait: bool) -> Build:
-        with transaction.atomic():
-            build = services.request_build(
-                job=job, trigger=Build.Trigger.CLI, requested_by=self._user, arm=arm
-            )
-            self._note(build)
-        if not wait:
-            return build
-        with self._display(build):
-            while not build.finished:
-                time.sleep(POLL_SECONDS)
-                build = _again(build)
-        return build
-
-    def _note(self, build: Build) -> None:
-        if self._user is not None:
-            asked = "Armed and asked" if build.job.protected else "Asked"
-            history.note(self._user, build.job, f"{asked} for build #{build.pk} by command line.")
-
-    @contextmanager
-    def _display(self, build: Build) -> Iterator[None]:
-        """Draw the build's progress on stderr while the body runs, if a person looks at it."""
-        if self.output_format != "human" or not sys.stderr.isatty():
-            yield
-            return
-        over = threading.Event()
-        with LiveProgress(f"#{build.pk} {build.job_id}") as display:
-            # A thread: the job has the main one, where its signals arrive.
-            drawer = threading.Thread(target=_draw, args=(build, display, over), daemon=True)
-            drawer.start()
-            try:
-                yield
-            finally:
-                over.set()
-                drawer.join(timeout=5)
+            for one in found["builds"]
+        ]
+        reused = [(f"#{one['build_id']}", one["job_id"], one["reason"]) for one in found["reused"]]
+        blocked = [(one["job_id"], one["reason"]) for one in found["blocked"]]
+        parts: list[Any] = []
+        for title, columns, rows in (
+            ("To be built, in this order", ["Job", "Why", "Uses", "Remarks"], builds),
+            ("Used as they are", ["Build", "Job", "Why"], reused),
+            ("Can't be built", ["Job", "Why"], blocked),
+        ):
+            if rows:
+                parts += ["", title] if parts else [title]
+                parts.append(output.table(columns, rows, terminal=terminal))
+        return output.render(*parts, terminal=terminal)
 
 
-def _user(name: str | None, *, job: Job, arm: bool) -> Any:
-    """Return the user of this name, None for none; refuse whom the site would refuse."""
-    if name is None:
-        return None
-    users = get_user_model()
-    user = users.objects.filter(**{users.USERNAME_FIELD: clean_text(name)}).first()
-    if user is None or not user.is_active:
-        raise NotFound(f"there is no active user {name!r}")
-    needed = ["jobs.view_job", "builds.run_build"]
-    if job.protected and arm:
-        needed.append("builds.run_protected_build")
-    missing = [permission for permission in needed if not user.has_perm(permission)]
-    if missing:
-        raise InvalidRequest(f"{name!r} may not do that: {', '.join(missing)} is needed.")
-    return user
+def _wish(job: Job, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of `services.Request`."""
+    chosen, build_now = uses.read(job, _once(options["use"]))
+    rebuild = True if options["rebuild_reverse_dependencies"] else options["rebuild"]
+    return {
+        "job": job,
+        "trigger": Build.Trigger.CLI,
+        "arm": options["arm"],
+        "dependency_builds": chosen,
+        "options": uses.options(
+            dependencies=options["dependencies"], build_now=build_now, rebuild=rebuild
+        ),
+    }
+
+
+def _use(text: str) -> tuple[str, int | str]:
+    name, _, build = text.rpartition("=")
+    if name and build in (uses.LATEST, uses.NOW):
+        return name, build
+    number = build.removeprefix("#")
+    if name and number.isascii() and number.isdecimal() and 0 < int(number[:20]) <= BIGGEST_ID:
+        return name, int(number)
+    raise argparse.ArgumentTypeError(f"{text!r}: write DEP=12, DEP=latest or DEP=now")
+
+
+def _once(pairs: list[tuple[str, int | str]]) -> dict[str, int | str]:
+    found = dict(pairs)
+    twice = [name for name in found if sum(other == name for other, _ in pairs) > 1]
+    if twice:
+        raise InvalidRequest(f"--use names {', '.join(map(repr, twice))} more than once.")
+    return found
+
+
+def _input(name: str, number: int | None) -> str:
+    return f"{name} (new)" if number is None else f"#{number} of {name}"
+
+
+def _of_plan(plan: Plan, build: Build) -> Build:
+    """Return the target's build as it is now: its newest attempt."""
+    newest = Build.objects.filter(plan=plan, job=build.job_id).select_related("job", "plan")
+    found = newest.order_by("-pk").first()
+    if found is None:
+        raise NotFound(f"build #{build.pk} was deleted while it was waited for")
+    return found
 
 
 @contextmanager
@@ -160,19 +279,3 @@ def _ended_by_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _draw(build: Build, display: LiveProgress, over: threading.Event) -> None:
-    try:
-        while not over.wait(POLL_SECONDS):
-            display.show(progress_tree(build))
-    finally:
-        # This thread's own connection.
-        connection.close()
-
-
-def _again(build: Build) -> Build:
-    found = Build.objects.filter(pk=build.pk).first()
-    if found is None:
-        raise NotFound(f"build #{build.pk} was deleted while it was waited for")
-    return found

@@ -41,7 +41,7 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--limit",
-            type=_limit,
+            type=limit,
             default=DEFAULT_LIMIT,
             help=f"at most so many ({DEFAULT_LIMIT}); 0 for all",
         )
@@ -92,7 +92,8 @@ def _first_line(text: str) -> str:
     return line if len(line) <= 120 else f"{line[:119]}…"
 
 
-def _limit(text: str) -> int:
+def limit(text: str) -> int:
+    """Read how many rows a list has at most. Raises ArgumentTypeError."""
     if not text.isdecimal() or len(text) > 18:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of builds")
     return int(text)

@@ -41,6 +41,13 @@ class ApiClient:
     def run(self, job_id, body=None, **headers):
         return self.request("POST", f"job/{quote(job_id, safe='')}/run", body, **headers)
 
+    def preview(self, job_id, body=None):
+        return self.request("POST", f"job/{quote(job_id, safe='')}/plan", body)
+
+    def plan(self, number, verb="", body=None):
+        path = f"plan/{number}"
+        return self.request("POST", f"{path}/{verb}", body) if verb else self.get(path)
+
 
 def make_token(user, **options):
     token = ApiToken(

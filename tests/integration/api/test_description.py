@@ -14,9 +14,10 @@ from schemathesis import GenerationMode
 from schemathesis.checks import positive_data_acceptance
 
 from builds.api.errors import STATUSES
-from builds.api.schemas import RunRequest
+from builds.api.schemas import ResumeRequest, RunRequest
 from builds.api.site import api
 from builds.models import Build, BuildPayload, Deletion, LogMessage
+from builds.plan_models import Plan
 from jobcontrol_site.wsgi import application
 from tests.bootstrap import ROOT
 from tests.integration.api.conftest import make_token
@@ -38,7 +39,7 @@ OPERATIONS = [
     for method in methods
 ]
 # Arguments and inputs have rules that no JSON schema can tell.
-MORE_RULES = ("/api/job/{job_id}/run",)
+MORE_RULES = ("/api/job/{job_id}/run", "/api/job/{job_id}/plan")
 # Of each operation and kind. The same ones each time, so that the suite does not fail by chance;
 # JOBCONTROL_API_EXAMPLES=500 looks further, each time elsewhere.
 EXAMPLES = int(os.environ.get("JOBCONTROL_API_EXAMPLES", 0))
@@ -68,11 +69,17 @@ def known(db):
         build=build, created="2026-01-31T12:00:00Z", level=30, logger="x", message="a line"
     )
     deletion = Deletion.objects.create(build_number=3, job_id="echo")
+    waiting = Plan.objects.create(job_id="echo")
+    Build.objects.create(job_id="echo", status="RUNNING", plan=waiting, plan_reason="asked for")
+    failed_plan = Plan.objects.create(job_id="echo")
+    again = Build.objects.create(job_id="echo", status="FAILED", plan=failed_plan)
+    BuildPayload.objects.create(build=again)
     return {
         "job_id": ["echo", "a/b"],
         "build_id": [build.pk, failed.pk, running.pk],
         "deletion_id": [deletion.pk],
         "cluster_id": [beating().pk],
+        "plan_id": [waiting.pk, failed_plan.pk],
     }
 
 
@@ -126,7 +133,7 @@ def test_every_operation_is_described_by_its_name_words_and_all_its_replies():
     document = api.get_openapi_schema()
     assert document["openapi"].startswith("3.")
     names = [document["paths"][path][method.lower()]["operationId"] for method, path in OPERATIONS]
-    assert len(set(names)) == len(names) == 15
+    assert len(set(names)) == len(names) == 19
     for method, path in OPERATIONS:
         operation = document["paths"][path][method.lower()]
         assert operation["summary"]
@@ -147,7 +154,7 @@ def test_the_reference_has_every_operation_parameter_and_refusal():
         part = re.split("^##", reference.partition(start)[2], maxsplit=1, flags=re.M)[0]
         for parameter in paths[path][method.lower()]["parameters"]:
             assert parameter["in"] == "path" or f"{parameter['name']}" in part, parameter
-    for name in RunRequest.model_fields:
+    for name in {**RunRequest.model_fields, **ResumeRequest.model_fields}:
         assert f"`{name}`" in reference
     refusals = {status for _, status in STATUSES} | {401, 405, 413, 414}
     assert set(map(int, re.findall(r"^\| (\d{3}) \|", reference, flags=re.M))) == refusals

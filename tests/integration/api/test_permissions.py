@@ -6,6 +6,7 @@ import pytest
 
 from builds.api.site import api
 from builds.models import Build, BuildPayload, Deletion
+from builds.plan_models import Plan
 from tests.integration.api.conftest import ApiClient, make_token
 from tests.support.clusters import beating
 from tests.support.jobs import use_config
@@ -19,6 +20,7 @@ TABLE = {
     ("GET", "/api/job/"): (401, 403, 200, 200, 200),
     ("GET", "/api/job/{job_id}"): (401, 403, 200, 200, 200),
     ("POST", "/api/job/{job_id}/run"): (401, 403, 403, 200, 200),
+    ("POST", "/api/job/{job_id}/plan"): (401, 403, 403, 200, 200),
     ("GET", "/api/build/"): (401, 403, 200, 200, 200),
     ("GET", "/api/build/{build_id}"): (401, 403, 200, 200, 200),
     ("GET", "/api/build/{build_id}/log"): (401, 403, 200, 200, 200),
@@ -32,6 +34,10 @@ TABLE = {
     ("GET", "/api/workers/"): (401, 403, 200, 200, 200),
     ("POST", "/api/workers/{cluster_id}/drain"): (401, 403, 403, 403, 200),
     ("POST", "/api/workers/{cluster_id}/undrain"): (401, 403, 403, 403, 200),
+    ("GET", "/api/plan/{plan_id}"): (401, 403, 200, 200, 200),
+    # Nothing of it is left: those who may do it are told so.
+    ("POST", "/api/plan/{plan_id}/cancel"): (401, 403, 403, 409, 409),
+    ("POST", "/api/plan/{plan_id}/resume"): (401, 403, 403, 409, 409),
 }
 
 
@@ -41,11 +47,13 @@ def records(db):
     build = Build.objects.create(job_id="echo", status="SUCCESSFUL")
     BuildPayload.objects.create(build=build, retval_text="7")
     deletion = Deletion.objects.create(build_number=999, job_id="echo")
+    plan = Plan.objects.create(job_id="echo")
     return {
         "job_id": "echo",
         "build_id": build.pk,
         "deletion_id": deletion.pk,
         "cluster_id": quote(beating().pk),
+        "plan_id": plan.pk,
     }
 
 
@@ -87,6 +95,13 @@ def test_everybody_may_do_what_the_table_says_and_no_more(who, column, records):
         (["builds.run_build"], "POST", "job/echo/run", "see jobs"),
         (["jobs.view_job"], "POST", "job/echo/run", "start builds"),
         (["builds.add_build", "jobs.view_job"], "POST", "job/echo/run", "start builds"),
+        (["builds.run_build"], "POST", "job/echo/plan", "see jobs"),
+        (["jobs.view_job"], "POST", "job/echo/plan", "start builds"),
+        (["builds.run_build"], "GET", "plan/1", "see builds"),
+        (["builds.run_build"], "POST", "plan/1/cancel", "see builds"),
+        (["builds.view_build"], "POST", "plan/1/cancel", "start builds"),
+        (["builds.run_build"], "POST", "plan/1/resume", "see builds"),
+        (["builds.view_build"], "POST", "plan/1/resume", "start builds"),
         (["builds.delete_build"], "DELETE", "build/1", "see builds"),
         (["builds.view_build"], "GET", "deletion/1", "see deletions"),
         (["builds.view_build"], "DELETE", "build/1", "delete builds"),
@@ -102,5 +117,5 @@ def test_each_permission_is_asked_for_and_named(
 
 def test_what_is_not_there_is_told_to_those_only_who_may_see(caller, db):
     someone = caller()
-    for path in ("job/nothing", "build/999", "build/999/log", "deletion/999"):
+    for path in ("job/nothing", "build/999", "build/999/log", "deletion/999", "plan/999"):
         assert someone.get(path).status_code == 403

@@ -55,7 +55,7 @@ def test_a_job_is_built_without_a_body(operator):
     """original #32: POST job/<id>/run answers {"build_id": N}"""
     reply = operator.run("first")
     build = built(reply)
-    assert reply.json() == {"build_id": build.pk}
+    assert reply.json() == {"build_id": build.pk, "plan_id": None}
     assert (build.status, build.trigger, build.requested_by) == ("QUEUED", "api", operator.user)
     assert arguments(build) == ([1], None)
     (entry,) = LogEntry.objects.all()

@@ -16,8 +16,9 @@ from django.db import connection
 from django.utils import timezone
 
 from builds import queue, runner
-from builds.management.commands import build_job, uninstall
+from builds.management.commands import uninstall
 from builds.models import Build, Deletion, LogMessage
+from jobcontrol_site import following
 from jobs.models import Job
 from tests.support.commands import run, run_json
 from tests.support.jobs import build, messages, use_config
@@ -62,7 +63,7 @@ def fail_to_tidy_up(build):
 @pytest.fixture(autouse=True)
 def config(monkeypatch):
     cleaned.clear()
-    monkeypatch.setattr(build_job, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(following, "POLL_SECONDS", 0.02)
     use_config(CONFIG)
 
 
@@ -182,7 +183,7 @@ def test_progress_is_drawn_on_a_terminal_and_only_there(monkeypatch):
             return True
 
     drawn = []
-    monkeypatch.setattr(build_job.LiveProgress, "show", lambda self, tree: drawn.append(tree))
+    monkeypatch.setattr(following.LiveProgress, "show", lambda self, tree: drawn.append(tree))
     use_config(
         "jobs: [{id: slow, function: 'jobcontrol.utils.testing:testing_job', "
         "kwargs: {progress_steps: [[[a], 20]], step_duration: 20}}]"

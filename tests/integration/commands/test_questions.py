@@ -69,6 +69,8 @@ BUILD = {
     "cancel_requested",
     "waits_for",
     "dependency_builds",
+    "plan",
+    "plan_reason",
     "progress",
 }
 

@@ -199,6 +199,7 @@ PAGES = [
     "/api/build/",
     f"/api/build/{BUILDS}",
     f"/api/build/{BUILDS}/log",
+    "/api/plan/1",
 ]
 
 
