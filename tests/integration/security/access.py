@@ -290,7 +290,7 @@ TABLE: list[Row] = [
     ),
     Row("api:preview_plan", "/api/job/{job}/plan", "401 403 404 404 404", API_STARTERS, {}, "json"),
     Row("api:show_plan", "/api/plan/{plan}", API_READERS, API_NO_METHOD),
-    # The plan has no build left: those who may cancel or resume are told so.
+    # The plan has failed: those who may cancel are told so.
     Row(
         "api:cancel_plan",
         "/api/plan/{plan}/cancel",
@@ -303,7 +303,7 @@ TABLE: list[Row] = [
         "api:resume_plan",
         "/api/plan/{plan}/resume",
         API_NO_METHOD,
-        "401 403 403 409 409",
+        "401 403 403 200 200",
         {},
         "json",
     ),
