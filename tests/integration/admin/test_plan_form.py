@@ -9,10 +9,12 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.urls import reverse
 
-from builds import plan_form
+from builds import plan_form, services
 from builds.forms import field_name
 from builds.models import Build
 from builds.plan_models import Plan
+from builds.planning import Dependencies, Options
+from jobcontrol.exceptions import InvalidRequest
 from jobs.models import Job
 from tests.support import pages
 from tests.support.jobs import build, use_config
@@ -110,7 +112,7 @@ def test_a_job_without_its_inputs_says_so_and_offers_to_build_them_first(builder
 def test_what_is_missing_is_built_first_in_one_plan(builder):
     shown = send(builder, step="preview", first="missing")
     assert planned(shown) == ["base", "left", "right", "top"]
-    assert "left no successful build yet; after base" in text(shown)
+    assert "left no successful build; after base" in text(shown)
     assert "top asked for; after left, right" in text(shown)
     assert not Build.objects.exists()
     response = send(builder, first="missing")
@@ -331,6 +333,16 @@ def test_a_token_for_one_build_starts_no_plan(manager):
     assert "Armed." in text(armed)
     assert "not what was armed" in text(start(manager, armed, first="all"))
     assert not Build.objects.filter(job="top").exists()
+
+
+def test_another_plan_than_was_looked_at_is_not_started():
+    top = Job.objects.get(pk="top")
+    wish = {"job": top, "trigger": "manual", "options": Options(dependencies=Dependencies.MISSING)}
+    expected = services.plan_for(services.Request(**wish))
+    build("base")
+    with pytest.raises(InvalidRequest, match="has changed"):
+        services.request_build(**wish, expected=expected)
+    assert not Plan.objects.exists()
 
 
 def test_an_armed_plan_is_not_for_another_person(manager, staff):

@@ -117,9 +117,9 @@ def test_the_page_shows_the_builds_in_order_with_reasons_and_what_they_wait_for(
     base, left, right, middle, top = plan.builds.order_by("pk")
     seen = rows(page)
     assert [one.split()[0] for one in seen[1:]] == ["left", "right", "middle", "top"]
-    assert f"#{base.pk} SUCCESSFUL no successful build yet –" in seen[0]
-    assert f"#{left.pk} QUEUED no successful build yet –" in seen[1]
-    assert f"#{middle.pk} WAITING no successful build yet #{left.pk} of left –" in seen[3]
+    assert f"#{base.pk} SUCCESSFUL no successful build –" in seen[0]
+    assert f"#{left.pk} QUEUED no successful build no cluster is alive" in seen[1]
+    assert f"#{middle.pk} WAITING no successful build #{left.pk} of left –" in seen[3]
     assert f"#{middle.pk} of middle , #{right.pk} of right" in seen[4]
     assert "asked for" in seen[4]
     everything = text(page)
@@ -221,7 +221,7 @@ def test_a_builds_page_shows_its_plan_what_it_waits_for_and_who_for_it(viewer):
     page = viewer.get(page_of(left))
     assert f'href="{plan_page(plan)}"' in page.content.decode()
     seen = text(page)
-    assert f"plan {plan.pk} (no successful build yet)" in seen
+    assert f"plan {plan.pk} (no successful build)" in seen
     assert f"Waits for #{in_plan(plan, 'base').pk} of The" in seen
     assert f"Waiting for it #{middle.pk} of middle (waiting) ; 2 builds in all" in seen
 
