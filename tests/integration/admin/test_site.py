@@ -31,7 +31,10 @@ def test_jobs_and_builds_stand_before_users_and_groups(admin_client, job):
 
     found = re.findall(r'<tr class="model-(\w+)', index.partition('id="content-main"')[2])
 
-    assert found == ["job", "configrevision", "build", "apitoken", "deletion", "group", "user"]
+    assert found == [
+        *("job", "configrevision", "build", "plan"),
+        *("apitoken", "deletion", "scheduledrun", "cluster", "group", "user"),
+    ]
 
 
 def test_the_admins_own_columns_write_dates_as_our_pages_do(admin_client, admin_user, job):

@@ -50,6 +50,8 @@ DETAIL = SUMMARY | {
     "notes",
     "reverse_dependencies",
     "latest_successful_build",
+    "next_runs",
+    "schedule_paused",
 }
 BUILD = {
     "id",
