@@ -21,7 +21,10 @@ from hypothesis.stateful import (
 )
 
 from builds import queue, services
-from builds.models import Build
+from builds.models import Build, BuildDependency
+from builds.plan_models import Plan
+from builds.planning import Dependencies, Options
+from builds.services import promotions
 from builds.sessions import BuildSession
 from builds.workers import WorkerIdentity
 from jobcontrol.exceptions import BuildStateError, LeaseLost
@@ -42,14 +45,20 @@ jobs:
   - id: again
     function: "tests.support.odd_jobs:value"
     timeout: 30
-    retries: {{count: {COUNT}, delay: 100, on: [exception, timeout, worker_lost]}}
+    retries: &retries {{count: {COUNT}, delay: 100, on: [exception, timeout, worker_lost]}}
+  - {{id: left, function: "tests.support.odd_jobs:value", retries: *retries}}
+  - {{id: right, function: "tests.support.odd_jobs:value"}}
+  - {{id: child, function: "tests.support.odd_jobs:value", dependencies: [left, right]}}
+  - {{id: last, function: "tests.support.odd_jobs:value", dependencies: [child]}}
 """
+RETRIED = ("again", "left")
 OUTCOMES = {
     "well": services.Outcome(status=Build.Status.SUCCESSFUL),
     "skip": services.Outcome(status=Build.Status.SKIPPED),
     "badly": services.Outcome(status=Build.Status.FAILED, failure_kind="exception"),
 }
 LEASE, GRACE = 60.0, 10.0
+SETTLE_AFTER = promotions.settle_after
 FINAL = ("status", "failure_kind", "end_time", "claim_token", "worker", "exception_message")
 
 
@@ -69,11 +78,13 @@ class Promises(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         Build.objects.all().delete()
+        Plan.objects.all().delete()
         self.messages = 0
         self.workers: list[Worker] = []
         self.final: dict[int, tuple] = {}
         self.claims: dict[int, list[object]] = {}
         self.given_back = 0
+        self.forgetful = False
         for _ in range(3):
             self.add_worker()
         self.supervisors = [settled(self.send), settled(self.send)]
@@ -81,11 +92,15 @@ class Promises(RuleBasedStateMachine):
     @initialize()
     def wire(self) -> None:
         queue.wake = lambda times=1, queue="default": self.send(times)
+        promotions.settle_after = self.settle_unless_it_dies
         WorkerIdentity.is_alive = lambda identity: self.owner(identity).lives
         WorkerIdentity.kill = self.kill_by_supervisor(self)
+        # Two builds that share a waiting one, and one that is tried again, run to begin with.
+        self.ask_for_a_plan("last", forgetful=False)
         for job in ("again", "once"):
             self.ask(job)
-        self.claim(self.workers[1])
+        for worker in self.workers[:3]:
+            self.claim(worker)
 
     # --- The imagined world ---
 
@@ -125,11 +140,28 @@ class Promises(RuleBasedStateMachine):
         ]
         return fit[number % len(fit)] if fit else None
 
+    def settle_unless_it_dies(self, ended: list[int]) -> None:
+        """Whoever ended these may die before it looks at what waits for them."""
+        if not self.forgetful:
+            SETTLE_AFTER(ended)
+
     # --- What people do ---
 
     @rule(job=st.sampled_from(["once", "again", "alone"]))
     def ask(self, job: str) -> None:
         services.request_build(job=Job.objects.get(pk=job), trigger="python")
+
+    @rule(job=st.sampled_from(["child", "last"]), forgetful=st.booleans())
+    def ask_for_a_plan(self, job: str, forgetful: bool) -> None:
+        self.forgetful = forgetful
+        options = Options(dependencies=Dependencies.ALL)
+        services.request_build(job=Job.objects.get(pk=job), trigger="python", options=options)
+
+    @rule(number=st.integers(0, 5))
+    def cancel_a_plan(self, number: int) -> None:
+        plans = list(Plan.objects.order_by("pk"))
+        if plans:
+            services.cancel_plan(plan=plans[number % len(plans)])
 
     @rule(number=st.integers(0, 20), running=st.booleans())
     def cancel(self, number: int, running: bool) -> None:
@@ -165,6 +197,16 @@ class Promises(RuleBasedStateMachine):
         if worker is not None:
             self.messages -= 1
             self.claim(worker)
+
+    @rule(number=st.integers(0, 5))
+    def end_one_and_begin_what_may_begin(self, number: int) -> None:
+        """As workers do that go on claiming without a message."""
+        worker = self.some(number, busy=True)
+        if worker is not None:
+            self.end_build(worker, "well")
+        for idle in list(self.workers):
+            if idle.lives and not idle.sleeps and idle.build is None:
+                self.claim(idle)
 
     @rule(number=st.integers(0, 5), how=st.sampled_from(sorted(OUTCOMES)))
     def finish_without_the_token(self, number: int, how: str) -> None:
@@ -205,7 +247,13 @@ class Promises(RuleBasedStateMachine):
         build, worker.build = worker.build, None
         assert build is not None
         limited = build.job_id if build.job_id == "alone" else None
-        session = BuildSession(build.pk, build.claim_token, Redactor({}), limited_job=limited)
+        session = BuildSession(
+            build.pk,
+            build.claim_token,
+            Redactor({}),
+            limited_job=limited,
+            in_plan=build.plan_id is not None,
+        )
         before = Build.objects.get(pk=build.pk)
         try:
             status = services.finish_build(session=session, outcome=OUTCOMES[how])
@@ -257,6 +305,7 @@ class Promises(RuleBasedStateMachine):
     @rule(which=st.integers(0, 1))
     def supervise(self, which: int) -> None:
         self.supervisors[which].close_lost_builds()
+        services.settle_forgotten()
         self.supervisors[which].wake_for_what_waits()
 
     # --- What must hold, whenever one looks ---
@@ -280,6 +329,19 @@ class Promises(RuleBasedStateMachine):
         assert Build.objects.running().filter(job="alone").count() <= 1
 
     @invariant()
+    def what_began_has_all_that_it_uses(self) -> None:
+        links = BuildDependency.objects.exclude(build__status__in=Build.UNSTARTED)
+        began = links.filter(build__start_time__isnull=False)
+        assert not began.exclude(dep_build__status="SUCCESSFUL").exists()
+
+    @invariant()
+    def only_what_hangs_on_a_failure_fails_with_it(self) -> None:
+        for build in Build.objects.filter(failure_kind="upstream_failed"):
+            used = set(build.inputs.values_list("dep_build__status", flat=True))
+            assert used & {"FAILED", "SKIPPED"}
+            assert build.start_time is None
+
+    @invariant()
     def what_is_cancelled_ends_cancelled(self) -> None:
         ended = Build.objects.finished().exclude(cancel_requested=None)
         assert not ended.exclude(status="CANCELLED").exists()
@@ -293,7 +355,7 @@ class Promises(RuleBasedStateMachine):
             assert [build.attempt for build in builds] == list(range(1, len(builds) + 1))
             assert all(build.status == "FAILED" for build in builds[:-1])
             last = builds[-1]
-            most = COUNT + 1 if last.job_id == "again" else 1
+            most = COUNT + 1 if last.job_id in RETRIED else 1
             assert len(builds) <= most
             assert last.status != "FAILED" or len(builds) == most, "it was to be tried again"
 
@@ -317,12 +379,14 @@ class Promises(RuleBasedStateMachine):
         assert not Build.objects.finished(False).exists(), "one was forgotten"
         self.failures_are_tried_again_once_each()
         never = Build.objects.exclude(pk__in=self.claims).exclude(status="CANCELLED")
+        never = never.exclude(failure_kind="upstream_failed")
         assert not never.exists(), "one ended that never ran"
 
 
 def test_the_promises_hold_after_every_step(monkeypatch, settings_of_leases):
     use_config(CONFIG)
     # Put back at the end; the machine sets its own for each example.
+    monkeypatch.setattr(promotions, "settle_after", SETTLE_AFTER)
     for owner, name in ((queue, "wake"), (WorkerIdentity, "is_alive"), (WorkerIdentity, "kill")):
         monkeypatch.setattr(owner, name, getattr(owner, name))
     run_state_machine_as_test(
