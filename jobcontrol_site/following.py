@@ -54,11 +54,20 @@ def _draw(look: Callable[[], ProgressReport], display: LiveProgress, over: threa
 
 
 def wait_for_build(build: Build, *, human: bool) -> Build:
-    """Return the build as it ended. Raises NotFound when it is deleted meanwhile."""
-    with displayed(build, human=human):
-        while not build.finished:
-            time.sleep(POLL_SECONDS)
-            build = _again(build)
+    """Return the build as it ended, or the last retry of it.
+
+    Raises NotFound when it is deleted meanwhile.
+    """
+    latest: Build | None = build
+    while latest is not None:
+        build = latest
+        with displayed(build, human=human):
+            while not build.finished:
+                time.sleep(POLL_SECONDS)
+                build = _again(build)
+        # It was asked for in the moment in which this one failed.
+        attempts = Build.objects.filter(retry_of=build.retry_of_id or build.pk, pk__gt=build.pk)
+        latest = attempts.order_by("pk").last()
     return build
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Subquery
+from django.db.models import Case, QuerySet, Subquery, When
 from django.db.models.functions import Now
 
 from builds import queue
@@ -58,14 +58,29 @@ def request_deletions(
     """
     with transaction.atomic():
         wanted = Build.objects.filter(pk__in=list(builds)).order_by("pk")
-        held = list(wanted.select_for_update().defer("exception_message"))
-        needed = _needed_by([build.pk for build in held])
-        refused = {build.pk: _why_stays(build, needed.get(build.pk, [])) for build in held}
-        free = [(build.pk, build.job_id) for build in held if not refused[build.pk]]
+        held = _lock(wanted)
+        others = {build.pk: _running(build) for build in wanted.exclude(pk__in=list(held))}
+        needed = _needed_by(list(held))
+        refused = others | {
+            number: _why_stays(build, needed.get(number, [])) for number, build in held.items()
+        }
+        free = [(build.pk, build.job_id) for build in held.values() if not refused[build.pk]]
         made = reserve(builds=free, requested_by=requested_by, cleanup=cleanup)
         if made and wake:
             transaction.on_commit(partial(queue.wake, times=min(len(made), settings.WORKERS)))
     return made, [reason for reason in refused.values() if reason]
+
+
+def _lock(wanted: QuerySet[Build]) -> dict[int, Build]:
+    """Lock those of these builds that don't run, and return them by number.
+
+    What waits comes before what has ended, as it does for whoever lets a waiting build go on and
+    gives it what it uses: nobody who deletes both can wait for one who waits for them. One that
+    runs is not waited for: its end may need the builds that it used.
+    """
+    has_ended = Case(When(status__in=Build.FINISHED, then=1), default=0)
+    rows = wanted.exclude(status=Build.Status.RUNNING).order_by(has_ended, "pk")
+    return {build.pk: build for build in rows.select_for_update().defer("exception_message")}
 
 
 def reserve(
@@ -137,11 +152,15 @@ def _why_in_use(build: Build, users: Sequence[int]) -> str:
     if build.deleting:
         return f"build #{build.pk} is being deleted already."
     if build.status == Build.Status.RUNNING:
-        return f"build #{build.pk} is running and can't be deleted now."
+        return _running(build)
     if users:
         names = ", ".join(f"#{number}" for number in users[:USERS_NAMED])
         return f"build #{build.pk} can't be deleted: unfinished builds need it ({names})."
     return ""
+
+
+def _running(build: Build) -> str:
+    return f"build #{build.pk} is running and can't be deleted now."
 
 
 def _why_stays(build: Build, users: Sequence[int]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -53,7 +53,7 @@ def plan_for(request: Request) -> planning.Plan:
     job = request.job
     snapshot(request)
     wrong = wrong_pins(job, request.dependency_builds, usable_builds(_numbers(request)))
-    facts = _facts(job, request.dependency_builds)
+    facts = _facts(job, {*request.dependency_builds, *request.options.build_now})
     plan = planning.make_plan(job.pk, facts, request.options, request.dependency_builds)
     if wrong:
         raise InvalidRequest(wrong)
@@ -64,7 +64,7 @@ def _numbers(request: Request) -> Iterable[int]:
     return request.dependency_builds.values()
 
 
-def _facts(target: Job, uses: Mapping[str, int]) -> dict[str, JobFacts]:
+def _facts(target: Job, chosen: Collection[str]) -> dict[str, JobFacts]:
     links = links_of_jobs()
     wanted = planning.relevant_jobs(links, target.pk)
     jobs = list(_jobs(wanted).values())
@@ -72,7 +72,7 @@ def _facts(target: Job, uses: Mapping[str, int]) -> dict[str, JobFacts]:
     latest = latest_successful_builds(wanted)
     pins = {job.pk: _pins(job, links[job.pk]) for job in jobs}
     # What was chosen for the target stands in place of what its file pins.
-    pins[target.pk] = {name: used for name, used in pins[target.pk].items() if name not in uses}
+    pins[target.pk] = {name: used for name, used in pins[target.pk].items() if name not in chosen}
     usable = usable_builds({number for own in pins.values() for number in own.values()})
     found = {}
     for job in jobs:
@@ -221,9 +221,14 @@ def resumption_of(plan: Plan) -> planning.Plan:
 
     Raises what that raises, but for ProtectedJob.
     """
-    again = [one for one in current_builds(plan) if not one.success]
+    current = current_builds(plan)
+    again = [one for one in current if not one.success]
     _refuse_to_resume(plan, again)
-    builds = tuple(_resumed(again, _jobs([one.job_id for one in again])))
+    newest = {one.job_id: one.pk for one in current}
+    attempts = {
+        number: newest[name] for number, name in plan.builds.values_list("pk", "job_id").order_by()
+    }
+    builds = tuple(_resumed(again, _jobs([one.job_id for one in again]), attempts))
     used = {
         (name, number): None
         for build in builds
@@ -293,24 +298,34 @@ def _refuse_to_resume(plan: Plan, again: Sequence[Build]) -> None:
         )
 
 
-def _resumed(again: Sequence[Build], jobs: Mapping[str, Job]) -> list[PlannedBuild]:
-    """Return what is built again, in order: what succeeded is used, also where it is older now."""
+def _resumed(
+    again: Sequence[Build], jobs: Mapping[str, Job], attempts: Mapping[int, int]
+) -> list[PlannedBuild]:
+    """Return what is built again, in order: what succeeded is used, also where it is older now.
+
+    `attempts` has the newest try of each build of the plan.
+    """
     links = links_of_jobs()
     used = _used_by([one.pk for one in again])
     wanted = {one.job_id for one in again}
+    ended = {one.pk for one in again}
     others = {dep for name in wanted for dep in links[name] if dep not in wanted}
     latest = latest_successful_builds(others)
     pins = {name: pinned_builds(job) for name, job in jobs.items()}
     named = [*used.values(), *pins.values()]
-    usable = usable_builds(number for inputs in named for number in inputs.values())
+    numbers = {number for inputs in named for number in inputs.values()}
+    usable = usable_builds(attempts.get(number, number) for number in numbers)
     why = {one.job_id: _why_again(one) for one in again}
     order = graph.topological_order({name: links[name] for name in jobs})
     found = []
     for name in order:
         inputs: dict[str, int | None] = {}
         for dep in links[name]:
-            # What it used, or is to use by the file; then what is built again.
-            own = [one.get(dep) for one in (used.get(name, {}), pins[name])]
+            # What it used, or is to use by the file; then what is built again. That comes first
+            # where it waited for it: it was to be built in the place of what the file pins.
+            number = used.get(name, {}).get(dep)
+            before = attempts.get(number, number) if number else None
+            own = [] if before in ended else [before, pins[name].get(dep)]
             fit = [number for number in own if number and usable.get(number) == dep]
             otherwise = None if dep in wanted else latest.get(dep)
             inputs[dep] = fit[0] if fit else otherwise

@@ -46,7 +46,7 @@ class Command(RegistryCommand):
         parser.add_argument(
             "--wait",
             action="store_true",
-            help="with --queue: follow the build, or all of the plan, until it ends",
+            help="with --queue: follow the build, or all of the plan, until it ends, with retries",
         )
         parser.add_argument("--arm", action="store_true", help="yes, build what is protected")
         parser.add_argument(

@@ -440,6 +440,24 @@ def test_waiting_for_a_plan_goes_on_with_a_retry(monkeypatch, tmp_path):
         thread.join()
 
 
+def test_waiting_for_one_build_goes_on_with_its_retry(monkeypatch, tmp_path):
+    use_config(
+        f"""
+        jobs:
+          - id: seeds
+            function: tests.integration.commands.test_plans:fail_once
+            args: ["{tmp_path / "tried"}"]
+            retries: 1
+        """
+    )
+    threads = in_a_worker(monkeypatch)
+    row = run_json("build_job", "seeds", "--queue", "--wait")
+    assert (row["status"], row["attempt"], row["retval"]) == ("SUCCESSFUL", 2, "'at last'")
+    assert row["retry_of"] is not None
+    for thread in threads:
+        thread.join()
+
+
 def fail_once(mark):
     """Fails, and the next time does not."""
     if not os.path.exists(mark):

@@ -88,6 +88,14 @@ def test_a_wrong_pin_and_a_stranger_are_refused():
         ask("d", ALL, dependency_builds={"a": number})
 
 
+def test_what_is_built_now_needs_no_good_pin_in_the_file():
+    use_config(DIAMOND.replace("{id: e,", "{id: e, pinned_builds: {d: 999},"))
+    with pytest.raises(InvalidRequest, match="#999 is not a successful build of 'd'"):
+        ask("e", ALL)
+    target = ask("e", Options(dependencies=ALL.dependencies, build_now=frozenset({"d"})))
+    assert target.inputs.get().dep_build == target.plan.builds.get(job="d")
+
+
 def test_a_pin_is_used_by_the_whole_plan():
     use_config(DIAMOND)
     for name in "abc":

@@ -8,6 +8,7 @@ from builds import services
 from builds.models import Build
 from builds.plan_models import Plan
 from builds.plan_status import plan_statuses
+from builds.planning import Options
 from jobcontrol.exceptions import BuildStateError, InvalidRequest, MissingDependencies, ProtectedJob
 from tests.support.jobs import build, use_config
 from tests.support.plans import DIAMOND, MISSING, ask, run, states
@@ -62,6 +63,34 @@ def test_an_input_that_went_without_another_is_told(failed):
     with pytest.raises(MissingDependencies, match="job 'b' can't be built: no successful .* 'a'"):
         resume(failed)
     assert Plan.objects.count() == 1
+
+
+def test_what_was_built_in_the_place_of_a_pin_is_so_again(monkeypatch):
+    use_config(DIAMOND)
+    old = [build(name) for name in "abcd"][-1]
+    use_config(DIAMOND.replace("{id: e,", f"{{id: e, pinned_builds: {{d: {old.pk}}},"))
+    monkeypatch.setenv("PLAN_FAILS", "d")
+    plan = ask("e", Options(build_now=frozenset({"d"}))).plan
+    run()
+    again = resume(plan)
+    assert again.builds.get(job="e").inputs.get().dep_build == again.builds.get(job="d")
+
+
+def test_a_retry_that_succeeded_after_its_user_had_failed_is_used(monkeypatch):
+    use_config(DIAMOND.replace("{id: b,", "{id: b, priority: -1, retries: 1,"))
+    monkeypatch.setenv("PLAN_FAILS", "b c")
+    plan = ask("d", MISSING).plan
+    assert run(3) == ["a", "c", "b"]
+    monkeypatch.setenv("PLAN_FAILS", "")
+    assert run() == ["b"]
+    assert states(plan) == {
+        "a": "SUCCESSFUL", "b": "SUCCESSFUL", "c": "FAILED", "d": "FAILED"
+    }  # fmt: skip
+    used = plan.builds.filter(job="b").order_by("pk").last()
+    build("b")
+    again = resume(plan)
+    assert states(again) == {"c": "QUEUED", "d": "WAITING"}
+    assert again.builds.get(job="d").inputs.get(job="b").dep_build == used
 
 
 def test_it_is_resumed_once(failed):

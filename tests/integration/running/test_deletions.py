@@ -1,10 +1,12 @@
 """Deletions on a worker: reserved, carried out once, and nothing lost when one fails."""
 
 import os
+import threading
 import uuid
 from datetime import timedelta
 
 import pytest
+from django.db import connection, transaction
 from django.db.models.functions import Now
 
 from builds import deletion, queue, runner, services, tasks
@@ -21,6 +23,7 @@ from jobcontrol.exceptions import (
 from jobs.models import Job
 from tests.support import odd_jobs
 from tests.support.jobs import build, use_config
+from tests.support.site import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -236,7 +239,7 @@ def test_many_are_reserved_in_a_few_statements(wakes, settings, django_assert_ma
     many = Build.objects.bulk_create(Build(job_id="plain", status="FAILED") for _ in range(200))
     numbers = [good.pk, running.pk, *(one.pk for one in many), 10**9]
     wakes.clear()
-    with django_assert_max_num_queries(10):
+    with django_assert_max_num_queries(11):
         made, refused = services.request_deletions(builds=numbers, cleanup=False)
     assert len(made) == 201
     assert refused == [f"build #{running.pk} is running and can't be deleted now."]
@@ -244,6 +247,59 @@ def test_many_are_reserved_in_a_few_statements(wakes, settings, django_assert_ma
     assert made[0].cleanup_function == "tests.support.odd_jobs:cleanup"
     assert Build.objects.filter(deleting=True).count() == 201
     assert services.request_deletions(builds=[good.pk])[0] == []
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite locks no rows")
+def test_who_holds_what_waits_can_lock_what_ended_while_both_are_to_be_deleted(wakes):
+    ended = build("plain")
+    waiting = request_build("plain")
+
+    def delete() -> None:
+        try:
+            services.request_deletions(builds=[ended.pk, waiting.pk], cleanup=False)
+        finally:
+            connection.close()
+
+    # As an end does that lets a build of a plan go on: what waits first, then what it is to use.
+    with transaction.atomic():
+        list(Build.objects.select_for_update().filter(pk=waiting.pk))
+        deleting = threading.Thread(target=delete)
+        deleting.start()
+        wait_until(is_somebody_locked_out)
+        list(Build.objects.select_for_update(nowait=True).filter(pk=ended.pk))
+    deleting.join()
+    assert Build.objects.filter(deleting=True).count() == 2
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite locks no rows")
+def test_a_build_that_runs_is_not_waited_for(wakes):
+    ended, running = build("plain"), request_build("plain")
+    services.claim(worker=WorkerIdentity.current(), build_id=running.pk)
+    refused = []
+
+    def delete() -> None:
+        try:
+            refused.extend(services.request_deletions(builds=[ended.pk, running.pk])[1])
+        finally:
+            connection.close()
+
+    with transaction.atomic():
+        list(Build.objects.select_for_update().filter(pk=running.pk))
+        deleting = threading.Thread(target=delete)
+        deleting.start()
+        deleting.join(timeout=60)
+        assert refused == [f"build #{running.pk} is running and can't be deleted now."]
+    deleting.join()
+
+
+def is_somebody_locked_out() -> bool:
+    """Whether another connection waits for a lock of this one."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_locks"
+            " WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+        )
+        return bool(cursor.fetchone()[0])
 
 
 def test_nothing_to_delete_wakes_nobody(wakes):
