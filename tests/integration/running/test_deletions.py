@@ -23,6 +23,7 @@ from jobcontrol.exceptions import (
 from jobs.models import Job
 from tests.support import odd_jobs
 from tests.support.jobs import build, use_config
+from tests.support.leases import settled
 from tests.support.site import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -334,7 +335,7 @@ def test_only_the_holder_of_the_token_beats_and_finishes(wakes):
 
 
 def close_lost():
-    Supervisor(lambda _: None).close_lost_deletions()
+    settled().close_lost_deletions()
 
 
 def test_the_supervisor_closes_deletions_whose_lease_is_over(wakes, settings):
