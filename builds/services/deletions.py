@@ -244,11 +244,10 @@ def finish_deletion(
         )
         if not ended:
             raise LeaseLost(f"the deletion of build #{deletion.build_number} was taken over")
-        build = Build.objects.filter(pk=deletion.build_number)
         if is_failure:
-            build.update(deleting=False)
+            Build.objects.filter(pk=deletion.build_number).update(deleting=False)
         else:
-            build.delete()
+            removals.delete_builds(numbers=[deletion.build_number])
             removals.forget_pruned(numbers=[deletion.build_number])
 
 

@@ -43,7 +43,7 @@ def remove_builds(*, builds: Sequence[int]) -> int:
             _CALLS_NOTHING, state=Deletion.State.WAITING, build_number__in=builds
         ).order_by("id")
         held = dict(waiting.select_for_update(skip_locked=True).values_list("pk", "build_number"))
-        Build.objects.filter(pk__in=held.values()).delete()
+        delete_builds(numbers=list(held.values()))
         ended = Deletion.objects.filter(pk__in=held)
         ended.filter(cleanup_function="").update(
             state=Deletion.State.DONE, outcome=Deletion.Outcome.NO_CLEANUP, ended=Now()
@@ -53,6 +53,14 @@ def remove_builds(*, builds: Sequence[int]) -> int:
         )
         forget_pruned(numbers=list(held.values()))
     return len(held)
+
+
+def delete_builds(*, numbers: Sequence[int]) -> None:
+    """Delete builds with all their rows; in the caller's transaction."""
+    builds = Build.objects.filter(pk__in=numbers)
+    # First: whoever ends one of them just now says so in its log, and that row has to go as well.
+    list(builds.order_by("pk").select_for_update().values_list("pk", flat=True))
+    builds.delete()
 
 
 def forget_pruned(*, numbers: Sequence[int]) -> None:

@@ -6,11 +6,12 @@ import uuid
 from datetime import timedelta
 
 import pytest
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 from django.db.models.functions import Now
 
 from builds import deletion, queue, runner, services, tasks
 from builds.models import Build, Deletion
+from builds.services import removals
 from builds.supervisor import Supervisor
 from builds.workers import WorkerIdentity
 from jobcontrol.exceptions import (
@@ -291,6 +292,35 @@ def test_a_build_that_runs_is_not_waited_for(wakes):
         deleting.join(timeout=60)
         assert refused == [f"build #{running.pk} is running and can't be deleted now."]
     deleting.join()
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite locks no rows")
+@pytest.mark.parametrize("by_worker", [False, True])
+def test_a_build_that_is_cancelled_while_it_is_removed_leaves_nothing_behind(wakes, by_worker):
+    made = request_build("plain")
+    services.request_deletion(build=made)
+    failed = []
+
+    def remove() -> None:
+        try:
+            if by_worker:
+                found = services.claim_deletion(worker=WorkerIdentity.current())
+                services.finish_deletion(deletion=found, outcome=Deletion.Outcome.NO_CLEANUP)
+            else:
+                removals.remove_builds(builds=[made.pk])
+        except DatabaseError as error:
+            failed.append(error)
+        finally:
+            connection.close()
+
+    with transaction.atomic():
+        services.cancel_build(build=made)
+        removing = threading.Thread(target=remove)
+        removing.start()
+        wait_until(is_somebody_locked_out)
+    removing.join()
+    assert failed == []
+    assert not Build.objects.exists()
 
 
 def is_somebody_locked_out() -> bool:
