@@ -26,7 +26,7 @@ def workers(request: HttpRequest) -> dict[str, Any]:
     """Give logged-in staff `worker_command`, what starts a worker, when none lives.
 
     `workers_drained`: whether all that live were asked to drain; `worker_troubles`, what they say;
-    `unserved_queues`: those in which builds wait though no live cluster serves them. For anybody
+    `unserved_queues`: those in which builds wait though no live cluster takes them. For anybody
     else all of it is empty.
     """
     user = getattr(request, "user", None)
@@ -60,13 +60,14 @@ def is_any_alive() -> bool:
         _Remembered.alive = bool(alive)
         _Remembered.takes_builds = any(one.drain_requested is None for one in alive)
         _Remembered.troubles = [f"{one}: {one.trouble}" for one in alive if one.trouble]
-        _Remembered.unserved = _unserved(alive) if alive else []
+        _Remembered.unserved = _unserved(alive) if _Remembered.takes_builds else []
         _Remembered.until = now + REMEMBERED_SECONDS
     return _Remembered.alive
 
 
 def _unserved(alive: Iterable[Cluster]) -> list[str]:
-    served = {name for cluster in alive for name in cluster.queues}
+    taking = [cluster for cluster in alive if cluster.drain_requested is None]
+    served = {name for cluster in taking for name in cluster.queues}
     waiting = Build.objects.queued().exclude(queue__in=served).order_by()
     return sorted(waiting.values_list("queue", flat=True).distinct()[:QUEUES_SHOWN])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from time import monotonic
 
-from django.db import DatabaseError, InterfaceError
+from django.db import InterfaceError, OperationalError
 
 from builds import services
 
@@ -38,7 +38,7 @@ class Rebuilds:
         for job_id in chosen:
             try:
                 services.rebuild_job(job_id=job_id)
-            except (DatabaseError, InterfaceError):
+            except (OperationalError, InterfaceError):
                 raise
             except Exception:
                 # Whatever is wrong with this job, the others must not wait for it.

@@ -62,9 +62,10 @@ def wake_next(*, job_id: str) -> None:
 
 
 def _wake_next(job_id: str) -> None:
-    waiting = Build.objects.eligible().order_by().filter(job=job_id, job__concurrency__isnull=False)
+    waiting = Build.objects.eligible().filter(job=job_id, job__concurrency__isnull=False)
     try:
-        name = waiting.values_list("queue", flat=True).first()
+        # Newest first: a database that goes by number would read all history before the oldest.
+        name = waiting.newest_first().values_list("queue", flat=True).first()
     except (DatabaseError, InterfaceError) as error:
         # What ended is recorded, and must not seem to have failed.
         text = "nobody is woken for the next build of %s (%s); the supervisor will do it"

@@ -8,14 +8,14 @@ time: so nothing is lost with a process, and nothing is done twice. Time is data
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING
 
-from django.db import transaction
-from django.db.models import Exists, Max, OuterRef, Subquery
+from django.db import InterfaceError, OperationalError, transaction
+from django.db.models import Exists, Max, Min, OuterRef, QuerySet, Subquery
 
 from builds import database_time
 from builds.models import Build
@@ -36,7 +36,7 @@ State = ScheduledRun.State
 
 # A time that is looked at so late is still on time; later, `catch_up` says what becomes of it.
 ON_TIME = timedelta(seconds=60)
-JOBS_AT_ONCE = 50
+JOBS_AT_ONCE = 10_000
 RUNS_AT_ONCE = 20  # of one job, in one transaction
 PLANNED_AT_ONCE = 100  # jobs
 MAX_WAITING = 100  # runs of one job
@@ -91,8 +91,18 @@ def plan_schedules(*, now: datetime) -> bool:
     planned = {(job_id, key) for job_id, key, state in standing if state == State.PLANNED}
     stale = {(job_id, key) for job_id, key, _ in standing} - wanted
     to_plan = sorted({job_id for job_id, _ in (wanted - planned) | stale})
-    done = [plan_job(job_id=job_id, now=now) for job_id in to_plan[:PLANNED_AT_ONCE]]
-    return all(done) and len(to_plan) <= PLANNED_AT_ONCE
+    done: list[bool] = []
+    for job_id in to_plan:
+        if len(done) == PLANNED_AT_ONCE:
+            return False
+        try:
+            done.append(plan_job(job_id=job_id, now=now))
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception:
+            # Such as a time zone that this host does not know. The others must not wait for it.
+            logger.exception("the schedule of %s can't be planned", job_id)
+    return all(done)
 
 
 @transaction.atomic
@@ -140,31 +150,37 @@ def _plan(job: Job, key: str, due: datetime) -> None:
 
 def jobs_to_fire(*, now: datetime) -> list[str]:
     """Return the jobs of which a time is due, then those of which a waiting run may start."""
-    due = ScheduledRun.objects.filter(state=State.PLANNED, due__lte=now).order_by("due")
+    due = ScheduledRun.objects.filter(state=State.PLANNED, due__lte=now)
     unfinished = Build.objects.filter(job=OuterRef("job"), status__in=UNFINISHED)
-    free = ScheduledRun.objects.filter(~Exists(unfinished), state=State.WAITING).order_by("due")
-    found = [*due.values_list("job_id", flat=True)[:JOBS_AT_ONCE]]
-    found += free.values_list("job_id", flat=True)[:JOBS_AT_ONCE]
+    free = ScheduledRun.objects.filter(~Exists(unfinished), state=State.WAITING)
+    found = [job_id for runs in (due, free) for job_id in _jobs_of(runs)]
     return list(dict.fromkeys(found))
 
 
+def _jobs_of(runs: QuerySet[ScheduledRun]) -> Iterable[str]:
+    firsts = runs.order_by().values("job_id").annotate(first=Min("due")).order_by("first")
+    return firsts.values_list("job_id", flat=True)[:JOBS_AT_ONCE]
+
+
 @transaction.atomic
-def fire_job(*, job_id: str, now: datetime) -> None:
+def fire_job(*, job_id: str, now: datetime, since: datetime | None = None) -> None:
     """Decide what becomes of the times of a job that are due; some, of very many.
 
-    Does nothing while another process has the job.
+    `since` is from when on the caller was there to start them: what it did not come to is not
+    missed. Does nothing while another process has the job.
     """
     job = _locked(job_id)
     if job is not None:
-        _Firing(job, now).run()
+        _Firing(job, now, since or now).run()
 
 
 class _Firing:
     """What becomes of a job's due times, while its row is locked."""
 
-    def __init__(self, job: Job, now: datetime) -> None:
+    def __init__(self, job: Job, now: datetime, since: datetime) -> None:
         self.job = job
         self.now = now
+        self.on_time_since = since - ON_TIME
         self.entries = entries_of(job)
         self.is_paused = SchedulePause.objects.filter(job=job).exists()
         self.own = ScheduledRun.objects.filter(job=job)
@@ -181,10 +197,9 @@ class _Firing:
 
     def decide(self, run: ScheduledRun, entry: Schedule) -> None:
         """Settle a time that is due, and plan the next one of its entry."""
-        on_time_since = self.now - ON_TIME
         if self.is_paused:
             self.miss(run, entry, "the schedule was paused", until=self.now)
-        elif run.due >= on_time_since or entry.catch_up == "all":
+        elif run.due >= self.on_time_since or entry.catch_up == "all":
             self.start_if_free(run, entry)
             _plan_next(self.job, run.entry, entry, run.due)
         elif entry.catch_up == "last":
@@ -196,7 +211,7 @@ class _Firing:
             before = newest - timedelta(microseconds=1)
             self.miss(run, entry, _NOBODY, until=before)
         else:
-            self.miss(run, entry, _NOBODY, until=on_time_since - timedelta(microseconds=1))
+            self.miss(run, entry, _NOBODY, until=self.on_time_since - timedelta(microseconds=1))
 
     def miss(self, run: ScheduledRun, entry: Schedule, reason: str, *, until: datetime) -> None:
         """Record in one row that this time and all others until then were missed."""
@@ -296,5 +311,5 @@ def resume_schedule(*, job: Job) -> bool:
     locked = jobs.get(pk=job.pk)
     look = look_at_schedules()
     if look is not None and SchedulePause.objects.filter(job=job).exists():
-        _Firing(locked, look.now).run()
+        _Firing(locked, look.now, look.now).run()
     return bool(SchedulePause.objects.filter(job=job).delete()[0])

@@ -71,7 +71,7 @@ def test_a_queue_that_nobody_serves_is_said_on_the_page(
 ):
     said = "no live cluster serves the queue 'night': start one with 'manage.py qcluster"
     expect(main_of(page)).to_contain_text(said)
-    while not page.get_by_text("No live worker serves the queue “night”").is_visible():
+    while not page.get_by_text("No worker takes builds of the queue “night”").is_visible():
         page.wait_for_timeout(200)  # the banner is looked up every few seconds
         page.reload()
     expect(page.get_by_text("--queue night").first).to_be_visible()

@@ -203,7 +203,7 @@ def test_pages_commands_and_api_say_it(viewer):
 
 
 def test_every_page_names_the_queues_that_builds_wait_in_for_nobody(viewer):
-    said = "No live worker serves the queue “heavy”"
+    said = "No worker takes builds of the queue “heavy”"
     ask("free")
     cluster()
     assert said not in text(viewer.get("/admin/"))
@@ -216,6 +216,14 @@ def test_every_page_names_the_queues_that_builds_wait_in_for_nobody(viewer):
     cluster("heavy", "other", number=2)
     context_processors.forget()
     assert said not in text(viewer.get("/admin/"))
+    Cluster.objects.filter(queue="heavy,other").update(drain_requested=Now())
+    context_processors.forget()
+    assert said in text(viewer.get("/admin/")), "its only cluster is drained"
+    Cluster.objects.update(drain_requested=Now())
+    context_processors.forget()
+    page = text(viewer.get("/admin/"))
+    assert "All workers are drained" in page
+    assert said not in page, "that says it already"
 
 
 def test_strangers_are_not_told(client):

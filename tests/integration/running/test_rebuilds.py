@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.db import DataError
 
 from builds import queue, runner, services
 from builds.models import Build
@@ -203,14 +204,15 @@ def test_one_after_the_other_follows_down_the_graph():
     assert [one.status for one in own("after")] == ["SUCCESSFUL"]
 
 
-def test_what_can_not_be_built_keeps_no_other_from_being_rebuilt(monkeypatch, caplog):
+@pytest.mark.parametrize("error", [RuntimeError, DataError])
+def test_what_can_not_be_built_keeps_no_other_from_being_rebuilt(monkeypatch, caplog, error):
     build("a"), build("b")
     real = services.rebuild_job
     use_config(CONFIG + f"  - {{id: good, {F}, dependencies: [a], rebuild: auto}}\n")
 
     def failing(*, job_id):
         if job_id == "last":
-            raise RuntimeError("odd")
+            raise error("odd")
         return real(job_id=job_id)
 
     monkeypatch.setattr(services, "rebuild_job", failing)

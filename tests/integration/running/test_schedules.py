@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import json
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.db import DataError, connection
 from django.utils import timezone
 
 from builds import queue, services
+from builds import schedules as fired
 from builds.models import Build
 from builds.schedule_models import ScheduledRun, SchedulePause
 from builds.schedules import Schedules
@@ -23,6 +26,7 @@ from tests.support.jobs import build, use_config
 pytestmark = pytest.mark.django_db(transaction=True)
 
 FUNCTION = "tests.support.odd_jobs:echo"
+SAME = '{{id: job{}, function: "tests.support.odd_jobs:echo", schedule: "30 * * * *"}}'
 
 
 @pytest.fixture(autouse=True)
@@ -353,6 +357,81 @@ def test_what_is_wrong_with_one_job_keeps_no_other_from_starting(clock, monkeypa
     tick()
     assert (runs(), runs("good")) == ([], [("12:30", "STARTED")])
     assert "the schedule of job can't be followed" in caplog.text
+
+
+def test_an_error_of_the_database_that_one_job_makes_is_its_own(clock, monkeypatch, caplog):
+    good = f'  - {{id: good, function: "{FUNCTION}", schedule: every 30m}}\n'
+    use_config(job('"30 * * * *"', good))
+    tick()
+    clock.set("2026-11-24 12:30")
+    real = firing.request_build
+
+    def failing(*, job, **wish):
+        if job.pk == "job":
+            raise DataError("value out of range")
+        return real(job=job, **wish)
+
+    monkeypatch.setattr(firing, "request_build", failing)
+    tick()
+    assert (runs(), runs("good")) == ([], [("12:30", "STARTED")])
+
+
+def test_a_zone_that_this_host_does_not_know_keeps_no_other_job_from_being_planned(
+    clock, monkeypatch, caplog
+):
+    monkeypatch.setattr(firing, "PLANNED_AT_ONCE", 1)
+    good = f'  - {{id: good, function: "{FUNCTION}", schedule: every 30m}}\n'
+    use_config(job('{cron: "30 * * * *", timezone: Europe/Rome}', good, name="bad"))
+    rows = json.dumps(Job.objects.get(pk="bad").schedules).replace("Europe/Rome", "Mars/Olympus")
+    with connection.cursor() as cursor:  # the registry alone may write it
+        cursor.execute("UPDATE jobs_job SET schedules = %s WHERE id = 'bad'", [rows])
+    supervisor = Schedules()
+    supervisor.step()
+    assert (pointers("bad"), pointers("good")) == ([], ["2026-11-24 12:30"])
+    assert "the schedule of bad can't be planned" in caplog.text
+    caplog.clear()
+    supervisor.step()
+    assert "can't be planned" not in caplog.text
+
+
+def test_more_than_can_be_started_at_once_is_not_missed(clock, monkeypatch):
+    monkeypatch.setattr(fired, "STEP_SECONDS", 0)  # one job in a step
+    use_config("jobs:\n" + "".join(f"  - {SAME.format(n)}\n" for n in range(4)))
+    supervisor = Schedules()
+    supervisor.step()
+    clock.set("2026-11-24 12:29:59")
+    supervisor.step()
+    clock.set("2026-11-24 12:30:00")
+    for _ in range(4):
+        supervisor.step()
+        clock.now += timedelta(seconds=40)
+    assert [runs(f"job{n}") for n in range(4)] == [[("12:30", "STARTED")]] * 4
+
+
+def test_a_time_is_missed_when_the_supervisor_did_not_come_to_look(clock):
+    use_config(job('"30 * * * *"'))
+    supervisor = Schedules()
+    supervisor.step()
+    clock.set("2026-11-24 12:29:59")
+    supervisor.step()
+    clock.set("2026-11-24 12:31:01")  # such as after the database was away
+    supervisor.step()
+    assert runs() == [("12:30", "MISSED")]
+
+
+def test_a_job_with_much_to_catch_up_lets_the_others_have_their_turn(clock, monkeypatch):
+    monkeypatch.setattr(fired, "STEP_SECONDS", 0)  # one job in a step
+    good = f'  - {{id: good, function: "{FUNCTION}", schedule: "30 * * * *"}}\n'
+    use_config(job("{every: 1s, catch_up: all, overlap: allow}", good))
+    supervisor = Schedules()
+    supervisor.step()
+    clock.set("2026-11-24 12:30")
+    supervisor.step()
+    assert (len(runs()), runs("good")) == (firing.RUNS_AT_ONCE, [])
+    supervisor.step()
+    assert runs("good") == [("12:30", "STARTED")]
+    supervisor.step()
+    assert len(runs()) == 2 * firing.RUNS_AT_ONCE
 
 
 # --- Pausing --------------------------------------------------------------------------------------

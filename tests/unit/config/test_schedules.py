@@ -168,6 +168,7 @@ def test_all_ways_to_write_it(value: object, wanted: list[Schedule]) -> None:
         (["0 3 * * *", None], "entry 2: must be a cron expression"),
         ({}, "has neither 'cron' nor 'every'"),
         ({"cron": "0 3 * * *", "every": "1h"}, "has both 'cron' and 'every'"),
+        ({"every": 10**400}, "'every' must be above 0 and at most ten years"),
         ({"every": 0.5}, "'every' must be a second at least, not 0.5s"),
         ({"every": "soon"}, "'every' must be a number of seconds"),
         ({"every": 60, "timezone": "Europe/Rom"}, "'Europe/Rom'; did you mean 'Europe/Rome'"),
