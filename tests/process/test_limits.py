@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,9 @@ REQUEST = """
         for _ in range(count):
             services.request_build(job=job, trigger="cli")
 """
-BUILDS, LIMIT, SECONDS = 200, 3, 0.3
+BUILDS, LIMIT = 200, 3
+# On PostgreSQL longer than a worker goes on claiming: the next one needs a wake-up of its own.
+SECONDS = 1.1 if os.environ.get("JOBCONTROL_TEST_DB") == "postgres" else 0.3
 
 
 @pytest.fixture
@@ -92,16 +95,20 @@ def test_never_more_than_the_limit_and_never_fewer_while_some_wait(noting: Site)
     # Others wait from the moment when all places were taken until the last one has begun.
     begun = next(moment for moment, running in ran if running == LIMIT)
     last = max(start for start, _, _ in rows)
-    short, longest, gap = 0.0, 0.0, 0.0
+    gaps = [0.0]
     for (moment, running), (until, _) in zip(ran, ran[1:], strict=False):
-        if begun <= moment < last:
-            gap = gap + until - moment if running < LIMIT else 0.0
-            short += until - moment if running < LIMIT else 0.0
-            longest = max(longest, gap)
-    print(f"{last - begun:.1f} s, of which {short:.1f} s with fewer; {longest:.2f} s at once")
+        if begun <= moment < last and running < LIMIT:
+            gaps[-1] += until - moment
+        elif gaps[-1]:
+            gaps.append(0.0)
+    short, late = sum(gaps), [gap for gap in gaps if gap > 0.5]
+    print(
+        f"{last - begun:.1f} s, {short:.1f} s with fewer; {len(late)} of {len(gaps)} gaps were long"
+    )
     # Between two builds an outcome is stored and the next one claimed, of three in turn.
     assert short < 0.5 * (last - begun)
-    assert longest < 10 * SECONDS
+    # Long ones are those in which nobody but the supervisor found what was to begin.
+    assert len(late) < 0.1 * len(gaps)
 
 
 @pytest.mark.parametrize("broker", ["database", "redis"])
