@@ -28,7 +28,7 @@ from tests.support.jobs import use_config
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(900)]
 
-TIMES = int(os.environ.get("JOBCONTROL_RACES", "100"))
+TIMES = int(os.environ.get("JOBCONTROL_RACES", "40"))
 CONFIG = """
 jobs:
   - {id: job, function: "tests.support.odd_jobs:value"}

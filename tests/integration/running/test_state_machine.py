@@ -35,7 +35,7 @@ from tests.support.leases import settled
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(900)]
 
-EXAMPLES = int(os.environ.get("JOBCONTROL_EXAMPLES", "30"))
+EXAMPLES = int(os.environ.get("JOBCONTROL_EXAMPLES", "20"))
 STEPS = 40
 COUNT = 2  # retries of the job `again`
 CONFIG = f"""
@@ -397,7 +397,7 @@ def test_the_promises_hold_after_every_step(monkeypatch, settings_of_leases):
             deadline=None,
             database=None,
             # Making a failure smaller takes minutes: only where there is time.
-            phases=[Phase.generate, Phase.shrink] if EXAMPLES > 30 else [Phase.generate],
+            phases=[Phase.generate, Phase.shrink] if EXAMPLES > 20 else [Phase.generate],
             suppress_health_check=list(HealthCheck),
         ),
     )
