@@ -52,25 +52,8 @@ def record(
 
     The others get `status`. In the caller's transaction, who has locked the builds that are used.
     """
-    revision = ConfigRevision.objects.values_list("pk", flat=True).first()
     made = Build.objects.bulk_create(
-        [
-            Build(
-                job=draft.job,
-                status=Status.WAITING if draft.waits else status,
-                trigger=draft.trigger,
-                requested_by=requested_by,
-                armed=armed and draft.job.protected,
-                priority=draft.job.priority,
-                queue=draft.job.queue,
-                timeout=_timeout(draft.config),
-                config_revision_id=revision,
-                plan=plan,
-                plan_reason=draft.reason,
-                in_place=in_place,
-            )
-            for draft in drafts
-        ],
+        _builds(drafts, status, requested_by, plan, armed=armed, in_place=in_place),
         batch_size=CHUNK,
     )
     BuildPayload.objects.bulk_create(
@@ -95,6 +78,35 @@ def record(
         batch_size=CHUNK,
     )
     return made
+
+
+def _builds(
+    drafts: Sequence[Draft],
+    status: Build.Status,
+    requested_by: User | None,
+    plan: Plan | None,
+    *,
+    armed: bool,
+    in_place: bool,
+) -> list[Build]:
+    revision = ConfigRevision.objects.values_list("pk", flat=True).first()
+    return [
+        Build(
+            job=draft.job,
+            status=Status.WAITING if draft.waits else status,
+            trigger=draft.trigger,
+            requested_by=requested_by,
+            armed=armed and draft.job.protected,
+            priority=draft.job.priority,
+            queue=draft.job.queue,
+            timeout=_timeout(draft.config),
+            config_revision_id=revision,
+            plan=plan,
+            plan_reason=draft.reason,
+            in_place=in_place,
+        )
+        for draft in drafts
+    ]
 
 
 def _timeout(config: Mapping[str, Any]) -> timedelta | None:
