@@ -35,8 +35,7 @@ def make_groups(**_signal: Any) -> None:
 
 
 def _permissions(names: tuple[str, ...]) -> list[Permission]:
-    found = []
-    for name in names:
-        app, _, codename = name.partition(".")
-        found.append(Permission.objects.get(content_type__app_label=app, codename=codename))
-    return found
+    codenames = [name.partition(".")[2] for name in names]
+    every = Permission.objects.filter(codename__in=codenames).select_related("content_type")
+    found = {f"{one.content_type.app_label}.{one.codename}": one for one in every}
+    return [found[name] for name in names]

@@ -8,10 +8,13 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings
+from django.core.management.commands import flush
 
+from builds.groups import make_groups
 from tests import bootstrap
 from tests.support.databases import new_database, sqlite_url
 from tests.support.needs import need
@@ -27,6 +30,26 @@ def django_db_modify_db_settings() -> None:
     else:
         name = f"test_jobcontrol_{os.getpid()}"
     database.setdefault("TEST", {})["NAME"] = name
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _flush_keeps_permissions() -> Iterator[None]:
+    """Let the flush after each test with transactions leave permissions and content types be.
+
+    They are the same for ever, and to make them anew takes longer than most tests.
+    """
+    kept = {"auth_permission", "django_content_type"}
+
+    def statements(style: Any, connection: Any, **options: Any) -> list[str]:
+        every = connection.introspection.django_table_names(only_existing=True, include_views=False)
+        tables = [name for name in every if name not in kept]
+        found: list[str] = connection.ops.sql_flush(style, tables, **options)
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flush, "sql_flush", statements)
+        patch.setattr(flush, "emit_post_migrate_signal", lambda *_: make_groups())
+        yield
 
 
 @pytest.fixture(scope="session")
