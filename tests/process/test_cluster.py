@@ -180,19 +180,25 @@ def test_a_long_silent_build_keeps_its_lease_and_shows_progress(counting: Site):
         "slow",
         """
         import time
+        from pathlib import Path
         from jobcontrol.globals import current_app
+
+        go = Path(__file__).with_name("go")
 
         def work():
             current_app.report_progress(None, 1, 2)
             time.sleep(12)
+            while not go.exists():
+                time.sleep(0.1)
         """,
     )
     counting.write_config("jobs:\n  - id: slow\n    function: slow:work\n")
-    with counting.cluster(HEARTBEAT_SECONDS="1", LEASE_SECONDS="3"):
+    with counting.cluster(HEARTBEAT_SECONDS="1", LEASE_SECONDS="5"):
         asked = counting.json("build_job", "slow", "--queue")
         number = str(asked["id"])
         wait_for(lambda: counting.json("get_build", number)["progress"]["current"] == 1)
         assert counting.json("get_build", number)["status"] == "RUNNING"
+        (counting.folder / "go").touch()
         ended = counting.wait_for(asked["id"])
     assert ended["status"] == "SUCCESSFUL", ended
 
