@@ -138,7 +138,7 @@ class Recorder:
             self._beat_when_due()
             for session in list(self._sessions):
                 self._interrupt_when_due(session)
-                if monotonic() >= self._rest_until:
+                if monotonic() >= self._rest_until and _has_begun(session):
                     self._flush(session)
 
     def _pause(self) -> float | None:
@@ -284,6 +284,16 @@ class Recorder:
         if threading.current_thread() is self._thread and connection.vendor == "postgresql":
             with connection.cursor() as cursor:
                 cursor.execute("SET lock_timeout = '5s'")
+
+
+def _has_begun(session: BuildSession) -> bool:
+    """Whether the session is open for a while, or has much to write already.
+
+    Not before: a short build is written with its outcome, in one transaction. And on SQLite nobody
+    could write, or cancel the build, if its function began with a call that holds the interpreter
+    while this thread was in a transaction.
+    """
+    return monotonic() - session.opened >= FLUSH_SECONDS or len(session.logs) > CHUNK
 
 
 def _beat(session: BuildSession) -> None:

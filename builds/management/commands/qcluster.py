@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -117,6 +118,10 @@ def _queues(given: list[str]) -> list[str]:
 def _start_cluster() -> HealingCluster:
     # The sentinel and its workers must not inherit a connection.
     connections.close_all()
+    # What exists by now stays for ever. A collection in a worker would write into each of these
+    # objects, and so give every worker a copy of memory that they share since the fork.
+    gc.collect()
+    gc.freeze()
     cluster = HealingCluster()
     cluster.start()
     return cluster

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 
 import pytest
 from django.db import DataError, OperationalError, connection
@@ -81,6 +82,28 @@ def test_many_records_are_written_in_pieces(monkeypatch):
     made = build_function(ODD + "log_many", 4_500)
     assert made.log_messages.filter(logger="tests.support.odd_jobs").count() == 4_500
     assert max(sizes) <= recorder.CHUNK
+
+
+def test_nothing_is_written_while_a_build_begins(monkeypatch):
+    """A call that holds the interpreter would keep the transaction open, and SQLite locked."""
+    monkeypatch.setattr(recorder, "FLUSH_SECONDS", 60.0)
+    use_config("jobs: [{id: job, function: 'm:f'}]")
+    made = Build.objects.create(job_id="job", status="RUNNING", claim_token=uuid.uuid4())
+    session = runner.BuildSession(made.pk, made.claim_token, registry.redactor())
+    session.logs.say(20, "one")
+    scribe = recorder.Recorder()
+    scribe.open(session)
+    try:
+        for _ in range(3):  # each time its loop goes round
+            scribe.call(lambda: None)
+        assert messages(made) == []
+        session.opened -= 60
+        scribe.call(lambda: None)
+        scribe.call(lambda: None)
+        assert messages(made) == ["one"]
+    finally:
+        scribe.close(session)
+        scribe.stop()
 
 
 def fail_at_first(monkeypatch, times, error):
