@@ -20,10 +20,10 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from builds import planning, services
-from builds.models import UsedNonce
 from builds.plan_models import Plan
 from builds.services import Request
 from builds.services.inputs import inputs_or_refusals
+from builds.token_models import UsedNonce
 from jobcontrol.exceptions import JobControlException
 from jobs import tags
 from jobs.models import Job

@@ -16,9 +16,10 @@ from builds.admin import asking
 from builds.admin.shared import user_of
 from builds.arming import ArmingRefused
 from builds.forms import BuildForm
-from builds.models import Build, BuildPayload, UsedNonce
+from builds.models import Build, BuildPayload
 from builds.services import Request
 from builds.status import JobStatus, job_status, reason
+from builds.token_models import UsedNonce
 from jobcontrol.exceptions import InvalidRequest, JobControlException
 from jobs.models import Job
 

@@ -24,7 +24,7 @@ from django.views.decorators.http import require_POST
 from builds import services
 from builds.admin.filters import MENU
 from builds.admin.shared import ListOfOurs
-from builds.models import ApiToken
+from builds.token_models import ApiToken
 from jobs.admin import TitledMixin
 
 if TYPE_CHECKING:

@@ -17,9 +17,10 @@ from builds.api import schemas
 from builds.api.auth import require, user_of
 from builds.api.replies import LINK, answer, refusals, with_next
 from builds.api.values import decode_arguments, decode_keywords
-from builds.models import Build, UsedNonce
+from builds.models import Build
 from builds.presentation import job_detail, job_summary, plan_preview
 from builds.status import job_status, job_statuses
+from builds.token_models import UsedNonce
 from jobcontrol.exceptions import BuildStateError, InvalidRequest
 from jobcontrol_site import lookup
 from jobs.models import Job

@@ -9,8 +9,8 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from builds.database_time import seconds_ago
-from builds.models import UsedNonce
 from builds.schedule_models import ScheduledRun
+from builds.token_models import UsedNonce
 from builds.upkeep_models import BulkDeletion, Night
 from builds.workers import WorkerIdentity
 

@@ -9,10 +9,11 @@ from typing import Any
 from django.db import IntegrityError, transaction
 
 from builds import queue, story
-from builds.models import Build, UsedNonce
+from builds.models import Build
 from builds.services import drafts, plans
 from builds.services.inputs import choose_inputs, lock_inputs
 from builds.services.wishes import Request, refuse_unarmed, refuse_unarmed_jobs, snapshot
+from builds.token_models import UsedNonce
 from jobcontrol.exceptions import BuildStateError, InvalidRequest, MissingDependencies
 from jobs.models import Job
 

@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from builds.database_time import seconds_ago
-from builds.models import ApiToken
+from builds.token_models import ApiToken
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

@@ -22,7 +22,7 @@ from datetime import timedelta
 from django.contrib.auth.models import User
 from django.utils import timezone
 from builds import services
-from builds.models import ApiToken
+from builds.token_models import ApiToken
 
 user = User.objects.create_superuser("root")
 token = ApiToken(name="test", user=user, expires=timezone.now() + timedelta(days=1))

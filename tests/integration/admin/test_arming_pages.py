@@ -12,7 +12,8 @@ from django.urls import reverse
 
 from builds import services
 from builds.forms import field_name
-from builds.models import Build, UsedNonce
+from builds.models import Build
+from builds.token_models import UsedNonce
 from jobcontrol.exceptions import InvalidRequest
 from tests.support.jobs import build, use_config
 

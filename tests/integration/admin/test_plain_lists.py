@@ -7,7 +7,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.urls import reverse
 
-from builds.models import ApiToken, Deletion
+from builds.models import Deletion
+from builds.token_models import ApiToken
 from jobs.admin import ConfigRevisionAdmin
 from jobs.models import ConfigRevision
 from tests.support.jobs import build_function, use_config

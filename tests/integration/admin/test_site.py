@@ -7,7 +7,7 @@ import pytest
 from django.urls import reverse
 
 from builds import services
-from builds.models import ApiToken
+from builds.token_models import ApiToken
 from jobs.models import ConfigRevision, Job
 from tests.support.jobs import use_config
 

@@ -10,7 +10,7 @@ from django.test import Client
 from django.utils import timezone
 
 from builds import services
-from builds.models import ApiToken
+from builds.token_models import ApiToken
 
 
 class ApiClient:

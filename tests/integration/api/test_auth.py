@@ -10,7 +10,8 @@ from django.test import Client
 from django.utils import timezone
 
 from builds import services
-from builds.models import ApiToken, Build
+from builds.models import Build
+from builds.token_models import ApiToken
 from tests.integration.api.conftest import ApiClient, make_token
 from tests.support.jobs import use_config
 

@@ -5,7 +5,8 @@ import io
 import pytest
 from django.contrib.admin.models import LogEntry
 
-from builds.models import Build, BuildDependency, Deletion, UsedNonce
+from builds.models import Build, BuildDependency, Deletion
+from builds.token_models import UsedNonce
 from jobs import registry, tags
 from tests.support.jobs import use_config
 

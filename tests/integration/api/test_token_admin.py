@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from builds import services
-from builds.models import ApiToken
+from builds.token_models import ApiToken
 from tests.integration.api.conftest import ApiClient, make_token
 
 pytestmark = pytest.mark.django_db

@@ -498,20 +498,24 @@ def test_a_plan_that_fails_is_exit_code_1_also_when_the_job_itself_was_built(mon
         (["seeds", "--rebuild", "nope"], "a new build of 'seeds' is not used by 'nope'"),
         (["crawl", "--rebuild", "seeds"], "a new build of 'crawl' is not used by 'seeds'"),
         (["site", "--with-dependencies", "--all-dependencies"], "not allowed with argument"),
-        (["site", "--with-dependencies", "--wait"], "--wait goes with --queue"),
         (["nope", "--plan"], "there is no job 'nope'"),
     ],
 )
 @pytest.mark.parametrize("more", [[], ["--queue"], ["--plan"]])
 def test_a_wrong_request_is_exit_code_2_one_line_and_no_build(arguments, complaint, more):
-    if "--wait" in arguments and more == ["--queue"]:
-        pytest.skip("that is right")
     result = run("build_job", *arguments, *more, "--format", "json")
     assert (result.code, result.out) == (2, "")
     assert complaint in result.err
     assert result.err.count("\n") == 1
     assert not Build.objects.exists()
     assert not Plan.objects.exists()
+
+
+def test_to_wait_for_what_runs_here_makes_no_sense():
+    result = run("build_job", "site", "--with-dependencies", "--wait")
+    assert result.code == 2
+    assert "--wait goes with --queue" in result.err
+    assert not Build.objects.exists()
 
 
 @pytest.mark.parametrize("more", [[], ["--queue"]])

@@ -11,8 +11,9 @@ from django.utils import timezone
 
 from builds import housekeeping, retention
 from builds.housekeeping import Housekeeping
-from builds.models import Build, Deletion, LogMessage, UsedNonce
+from builds.models import Build, Deletion, LogMessage
 from builds.supervisor import Supervisor
+from builds.token_models import UsedNonce
 from builds.upkeep_models import BulkDeletion, BulkDeletionPart, Cluster, Night
 from jobs import registry
 from tests.support.jobs import build, use_config

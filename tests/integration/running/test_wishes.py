@@ -13,8 +13,9 @@ from django.db import connection, transaction
 from django.db.models.functions import Now
 
 from builds import arming, retvals, runner, services
-from builds.models import Build, UsedNonce
+from builds.models import Build
 from builds.services import Request
+from builds.token_models import UsedNonce
 from builds.upkeep_models import Cluster
 from builds.workers import WorkerIdentity
 from jobcontrol.exceptions import BuildStateError, InvalidRequest, MissingDependencies

@@ -14,9 +14,10 @@ from django.utils import timezone
 
 from builds import retvals, services
 from builds.groups import make_groups
-from builds.models import ApiToken, Build, BuildPayload, Deletion
+from builds.models import Build, BuildPayload, Deletion
 from builds.plan_models import Plan
 from builds.schedule_models import ScheduledRun
+from builds.token_models import ApiToken
 from jobs.models import ConfigRevision
 from tests.support.clusters import beating
 from tests.support.jobs import use_config

@@ -7,8 +7,9 @@ from django.contrib.auth.models import Group, User
 from django.db import transaction
 from django.urls import get_resolver, resolve
 
-from builds.models import ApiToken, Build, Deletion
+from builds.models import Build, Deletion
 from builds.plan_models import Plan
+from builds.token_models import ApiToken
 from jobs import registry
 from jobs.config import Problem
 from tests.integration.security.access import TABLE
