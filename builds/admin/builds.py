@@ -6,7 +6,6 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import quote, unquote
-from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -17,8 +16,7 @@ from django.utils.safestring import SafeString
 
 from builds.admin import filters
 from builds.admin.build_views import MAY_DELETE, MAY_UNPICKLE, BuildViews
-from builds.admin.paging import BoundedPaginator
-from builds.admin.shared import ListOfOurs, partial, user_of
+from builds.admin.shared import LongListMixin, partial, user_of
 from builds.models import Build, Deletion
 from builds.pages.build import build_page
 from builds.pages.deletion import bulk_deletion_page
@@ -28,27 +26,8 @@ from jobcontrol_site import output
 from jobs.admin import ReadOnlyMixin
 
 
-class BuildChangeList(ListOfOurs):
-    """Knows where the list goes on beyond the rows that are counted."""
-
-    beyond = ""
-
-    def get_results(self, request: HttpRequest) -> None:
-        """Fetch the page; on the last one of many, offer the older builds."""
-        super().get_results(request)
-        paginator = self.paginator
-        rows = list(self.result_list)
-        waits = reasons(rows)
-        for build in rows:
-            build.waits_for = waits.get(build.pk, "")
-        self.result_list = rows
-        is_last = self.page_num == paginator.num_pages
-        if isinstance(paginator, BoundedPaginator) and paginator.has_more and rows and is_last:
-            self.beyond = self.get_query_string({"id__lt": rows[-1].pk}, ["p"])
-
-
 @admin.register(Build)
-class BuildAdmin(ReadOnlyMixin, BuildViews):
+class BuildAdmin(LongListMixin, ReadOnlyMixin, BuildViews):
     """All builds, newest first, and everything recorded about each; jobs have the buttons."""
 
     list_display = ["number", "status_badge", "job_link", "times", "origin"]
@@ -63,14 +42,8 @@ class BuildAdmin(ReadOnlyMixin, BuildViews):
         ("keep", filters.YesNoMenu),
     ]
     list_select_related = ["job", "requested_by"]
-    list_per_page = 100
-    list_max_show_all = 0
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER  # they count every row
-    paginator = BoundedPaginator
     search_fields = ["id"]  # see get_search_results
     search_help_text = "A number, or a part of a job's id or title"
-    sortable_by = ()
     change_list_template = "builds/builds.html"
     actions = ["cancel_selected", "delete_selected"]
 
@@ -103,13 +76,11 @@ class BuildAdmin(ReadOnlyMixin, BuildViews):
         """Who or what asked for it."""
         return partial("builds/_origin.html", build=build)
 
-    def get_changelist(
-        self,
-        request: HttpRequest,  # noqa: ARG002 - Django's signature
-        **kwargs: Any,  # noqa: ARG002
-    ) -> type[ChangeList]:
-        """Use the list that bears odd filters."""
-        return BuildChangeList
+    def complete(self, rows: list[Any]) -> None:
+        """Say what each build of the page waits for."""
+        waits = reasons(rows)
+        for build in rows:
+            build.waits_for = waits.get(build.pk, "")
 
     def get_search_results(
         self,

@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
-from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 
 from builds.admin.filters import ChoiceMenu
-from builds.admin.paging import BoundedPaginator
-from builds.admin.shared import ListOfOurs, partial
+from builds.admin.shared import LongListMixin, partial
 from builds.models import Build, Deletion
 from builds.pages.build import worker_label
 from builds.pages.tracebacks import traceback_links
@@ -29,18 +27,12 @@ BULKS_SHOWN = 10
 
 
 @admin.register(Deletion)
-class DeletionAdmin(ReadOnlyMixin, DeletionAdminBase):
+class DeletionAdmin(LongListMixin, ReadOnlyMixin, DeletionAdminBase):
     """What was deleted, by whom, and how the cleanup went."""
 
     list_display = ["label", "state_badge", "job_link", "outcome_text", "asked"]
     list_filter = [("state", ChoiceMenu), ("outcome", ChoiceMenu)]
     list_select_related = ["job", "requested_by"]
-    list_per_page = 100
-    list_max_show_all = 0
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER  # they count every row
-    paginator = BoundedPaginator
-    sortable_by = ()
     search_fields = ["=build_number", "job__id", "job__title"]
     search_help_text = "A build's number, or a part of a job's id or title"
     change_list_template = "builds/deletions.html"
@@ -53,14 +45,6 @@ class DeletionAdmin(ReadOnlyMixin, DeletionAdminBase):
         "traceback_text": "traceback",
         "log_text": "log",
     }
-
-    def get_changelist(
-        self,
-        request: HttpRequest,  # noqa: ARG002 - Django's signature
-        **kwargs: Any,  # noqa: ARG002
-    ) -> type[ChangeList]:
-        """Use the list that bears odd filters."""
-        return ListOfOurs
 
     def get_fields(self, request: HttpRequest, obj: Deletion | None = None) -> Any:  # noqa: ARG002
         """Show what there is by now."""

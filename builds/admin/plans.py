@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
-from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import QuerySet
@@ -19,9 +18,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from builds import history, services
 from builds.admin import asking, filters
-from builds.admin.paging import BoundedPaginator
 from builds.admin.resuming import ResumePage
-from builds.admin.shared import ListOfOurs, partial, user_of
+from builds.admin.shared import LongListMixin, partial, user_of
 from builds.models import Build
 from builds.pages.plan import counts_in_words, plan_page
 from builds.plan_models import Plan
@@ -34,27 +32,8 @@ else:
     PlanAdminBase = admin.ModelAdmin
 
 
-class PlanChangeList(ListOfOurs):
-    """Knows how the plans of its page stand, and where the list goes on."""
-
-    beyond = ""
-
-    def get_results(self, request: HttpRequest) -> None:
-        """Fetch the page and the states of its plans."""
-        super().get_results(request)
-        rows = list(self.result_list)
-        statuses = plan_statuses(rows)
-        for plan in rows:
-            plan.status = statuses[plan.pk]
-        self.result_list = rows
-        paginator = self.paginator
-        is_last = self.page_num == paginator.num_pages
-        if isinstance(paginator, BoundedPaginator) and paginator.has_more and rows and is_last:
-            self.beyond = self.get_query_string({"id__lt": rows[-1].pk}, ["p"])
-
-
 @admin.register(Plan)
-class PlanAdmin(ReadOnlyMixin, PlanAdminBase):
+class PlanAdmin(LongListMixin, ReadOnlyMixin, PlanAdminBase):
     """Builds that were asked for together, newest first."""
 
     list_display = ["number", "state", "job_link", "asked"]
@@ -63,13 +42,8 @@ class PlanAdmin(ReadOnlyMixin, PlanAdminBase):
     list_filter = [filters.JobFilter, filters.PeriodFilter]
     list_select_related = ["job", "requested_by", "resumes"]
     list_per_page = 50
-    list_max_show_all = 0
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER  # they count every row
-    paginator = BoundedPaginator
     search_fields = ["id"]  # see get_search_results
     search_help_text = "A number, or a part of a job's id or title"
-    sortable_by = ()
     change_list_template = "builds/plans.html"
 
     # --- The list
@@ -95,13 +69,11 @@ class PlanAdmin(ReadOnlyMixin, PlanAdminBase):
         """Who asked for it, and when."""
         return partial("builds/_plan_asked.html", plan=plan)
 
-    def get_changelist(
-        self,
-        request: HttpRequest,  # noqa: ARG002 - Django's signature
-        **kwargs: Any,  # noqa: ARG002
-    ) -> type[ChangeList]:
-        """Use the list that knows the plans' states."""
-        return PlanChangeList
+    def complete(self, rows: list[Any]) -> None:
+        """Tell how the plans of the page stand."""
+        statuses = plan_statuses(rows)
+        for plan in rows:
+            plan.status = statuses[plan.pk]
 
     def get_search_results(
         self,

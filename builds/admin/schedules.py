@@ -8,8 +8,7 @@ from django.contrib import admin
 from django.utils.safestring import SafeString
 
 from builds.admin.filters import ChoiceMenu, JobFilter
-from builds.admin.paging import BoundedPaginator
-from builds.admin.shared import partial
+from builds.admin.shared import LongListMixin, partial
 from builds.schedule_models import ScheduledRun
 from jobs.admin import ReadOnlyMixin
 
@@ -20,19 +19,14 @@ else:
 
 
 @admin.register(ScheduledRun)
-class ScheduledRunAdmin(ReadOnlyMixin, ScheduledRunAdminBase):
+class ScheduledRunAdmin(LongListMixin, ReadOnlyMixin, ScheduledRunAdminBase):
     """Due times of jobs, with what became of them."""
 
     list_display = ["due_at", "job_link", "state_badge", "build_link", "reason_text"]
     list_display_links = ["due_at"]
     list_filter = [("state", ChoiceMenu), JobFilter]
     list_select_related = ["job", "build"]
-    list_per_page = 100
-    list_max_show_all = 0
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER  # they count every row
-    paginator = BoundedPaginator
-    sortable_by = ()
+    is_by_number = False
     search_fields = ["=build_number", "job__id", "job__title"]
     search_help_text = "A build's number, or a part of a job's id or title"
     change_list_template = "builds/scheduled_runs.html"
