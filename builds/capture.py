@@ -177,7 +177,37 @@ def _capture_logging(handler: CaptureHandler) -> None:
     logging.captureWarnings(True)
 
 
+class _Forking(threading.local):
+    mask: set[int] | None = None  # of signals, before the fork
+
+
+_forking = _Forking()
+
+
+def _before_fork() -> None:
+    """Hold SIGTERM back until the child heeds it.
+
+    One that came before would be lost, and who sent it would wait for ever: a process pool ends
+    its children by it, some of which may just have been forked.
+    """
+    if _Installed.originals is not None:
+        _forking.mask = set(signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM}))
+
+
+def _after_fork() -> None:
+    mask, _forking.mask = _forking.mask, None
+    if mask is not None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
 def _in_forked_child() -> None:
+    try:
+        _leave_the_build()
+    finally:
+        _after_fork()
+
+
+def _leave_the_build() -> None:
     """Give a child of a job its own streams and connections; its parent does the recording."""
     if _Installed.originals is None:
         return
@@ -193,4 +223,6 @@ def _in_forked_child() -> None:
         connection.connection = None
 
 
-os.register_at_fork(after_in_child=_in_forked_child)
+os.register_at_fork(
+    before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_forked_child
+)

@@ -251,6 +251,24 @@ def use_processes(method="fork"):
         return pool.map(_square, [1, 2, 3])
 
 
+def end_children_at_once(count):
+    """Fork so many children and tell each to end at once; return whether all of them did."""
+    for _ in range(count):
+        pid = os.fork()
+        if pid == 0:
+            time.sleep(60)
+            os._exit(0)
+        os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + 5
+        while not os.waitpid(pid, os.WNOHANG)[0]:
+            if time.monotonic() > deadline:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+                return False
+            time.sleep(0.001)
+    return True
+
+
 def fork_with_database():
     from jobs.models import Job
 

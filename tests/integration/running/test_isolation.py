@@ -93,6 +93,16 @@ def test_a_job_may_use_processes(method):
 
 
 @pytest.mark.usefixtures("_healthy_after")
+def test_a_child_that_is_told_to_end_while_it_is_forked_ends():
+    """A worker takes no notice of SIGTERM; a child of its job does, from its first moment on."""
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        assert retval_of(build_function(ODD + "end_children_at_once", 50)) is True
+        assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def test_a_forked_child_does_not_disturb_the_parents_connection():
     assert retval_of(build_function(ODD + "fork_with_database")) == (0, True)
 
