@@ -4,7 +4,8 @@ The recorder's thread decides (a cancel, a timeout, a shutdown, a lease that was
 signal; the handler, which Python runs in the main thread, raises. It does so only while the main
 thread is in code of the job, never within our own: there it does nothing, and the recorder sends
 the signal again, many times a second; what a job logs or prints with raises at its own end as well.
-The exception comes once for each build, so that `finally` blocks are not interrupted in turn. What
+The exception comes once for each build, so that `finally` blocks are not interrupted in turn; once
+more where a finalizer of some object was running, from which nothing comes out. What
 holds the interpreter in C code, or goes on all the same, is killed by the supervisor when the grace
 is over.
 """
@@ -51,6 +52,9 @@ def install() -> None:
     """Make the signal ours, if this is the main thread. Its default action ends the process."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(SIGNAL, _handle)
+    if sys.unraisablehook is not _not_raised:
+        _Hook.before = staticmethod(sys.unraisablehook)
+        sys.unraisablehook = _not_raised
 
 
 def interrupt(session: BuildSession, cause: Cause, text: str) -> None:
@@ -91,6 +95,21 @@ def _handle(_number: int, frame: FrameType | None) -> None:
     session = _next_to_raise()
     if session is not None and _is_in_job(frame):
         _raise(session)
+
+
+class _Hook:
+    before = staticmethod(sys.unraisablehook)
+
+
+def _not_raised(unraisable: sys.UnraisableHookArgs) -> None:
+    """Have an interruption raised again that met a finalizer, where Python lets none through."""
+    error = unraisable.exc_value
+    number = error.build_id if isinstance(error, BuildInterrupted) else None
+    session = None if number is None else sessions.find(number)
+    if session is None or session.interruption is None:
+        _Hook.before(unraisable)
+    else:
+        session.interruption.raised = False
 
 
 def _next_to_raise() -> BuildSession | None:

@@ -36,6 +36,21 @@ def work() -> None:
             told.append("swallowed")
 
 
+class _Slow:
+    def __del__(self) -> None:
+        for _ in range(200_000):
+            pass
+
+
+def discard() -> None:
+    """Spend nine tenths of the time in finalizers, from which no exception comes out."""
+    going.set()
+    while True:
+        _Slow()
+        for _ in range(20_000):
+            pass
+
+
 def log() -> None:
     """Spend the time in our own log handler and progress reports."""
     number = 0

@@ -56,6 +56,21 @@ def compute() -> None:
     _again(lambda: sum(range(1000)))
 
 
+class _Slow:
+    """Whatever is raised in its finalizer goes nowhere."""
+
+    def __del__(self) -> None:
+        for _ in range(100_000):
+            pass
+
+
+def discard() -> None:
+    while True:
+        _Slow()
+        for _ in range(20_000):
+            pass
+
+
 def retry() -> None:
     def fail() -> None:
         try:
@@ -329,6 +344,7 @@ def nested() -> None:
 
 PLAIN: tuple[Callable[[], None], ...] = (
     compute,
+    discard,
     retry,
     read_json,
     match,

@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from concurrent import futures
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -41,7 +42,7 @@ from tests.support.site import wait_until
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
 
 ROUNDS = int(os.environ.get("JOBCONTROL_ROUNDS", "10"))
-NAMES = ("sleep", "work", "log", "wait_for_lock", "coroutine", "generate")
+NAMES = ("sleep", "work", "discard", "log", "wait_for_lock", "coroutine", "generate")
 CONFIG = "jobs:\n" + "".join(
     f"  - {{id: {name}, function: 'tests.support.endless_jobs:{name}'}}\n" for name in NAMES
 )
@@ -343,6 +344,7 @@ def poll_futures(state) -> None:
     futures.wait(state.futures, timeout=0.00001)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("job", [log_to_its_own, poll_event, poll_futures])
 def test_no_lock_of_the_library_stays_taken(job):
     """Interrupted at each of its instructions in turn, as far as we would do that."""
@@ -361,8 +363,7 @@ def test_no_lock_of_the_library_stays_taken(job):
             locks = [state.handler.lock, state.event._cond]
             assert are_free(locks + [one._condition for one in state.futures]), point
             point += 1
-    # How many there are varies with the interpreter's own state; none would prove nothing.
-    assert point > 2
+    assert point > 10
 
 
 def is_interrupted_at(point: int, job, state) -> bool:
@@ -389,12 +390,13 @@ def is_interrupted_at(point: int, job, state) -> bool:
     tracer = sys.gettrace()
     sys.settrace(trace)
     try:
-        job(state)
-    except (BuildInterrupted, RuntimeError):
-        return True  # or the error of a lock that was to be released, and was free
+        # The second is the error of a lock that was to be released, and was free. In a finalizer,
+        # which may run at any point, what is raised goes nowhere.
+        with suppress(BuildInterrupted, RuntimeError):
+            job(state)
     finally:
         sys.settrace(tracer)
-    return False
+    return left < 0
 
 
 def are_free(locks) -> bool:
