@@ -1,8 +1,8 @@
-"""Run the suite on SQLite and on PostgreSQL at once: `make test`.
+"""Run the suite in parts side by side, on SQLite and on PostgreSQL: `make test`.
 
-Much of it waits for workers and browsers, so that two runs take little longer than one. The output
-of the first is shown as it comes, that of the second from its start when the first has ended.
-Arguments are passed on to both.
+Tests of real processes and browsers mostly wait; those within one process compute, and give way to
+them. The output of the first part is shown as it comes, that of each other from its start when
+those before it have ended. Arguments are passed on to all of them.
 """
 
 from __future__ import annotations
@@ -13,25 +13,48 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 ROOT = Path(__file__).resolve().parent.parent
-# The browser's tests and those without a database need no second run.
-SUITES: dict[str, tuple[str, ...]] = {
-    "sqlite": (),
-    "postgres": ("tests/integration", "tests/process"),
-}
 LOOK_SECONDS = 0.2
+GIVES_WAY = 10  # as nice(1) counts
 NOTHING_CHOSEN = 5  # pytest's exit code
 
 
-def start(database: str, folders: tuple[str, ...], output: IO[bytes]) -> subprocess.Popen[bytes]:
-    """Start the suite on one database, writing into `output`."""
+@dataclass(frozen=True)
+class Suite:
+    """A part of the tests, on one database."""
+
+    database: str
+    folders: tuple[str, ...]
+    computes: bool = False
+
+    @property
+    def name(self) -> str:
+        """What it is called in the output."""
+        kinds = ", ".join(folder.removeprefix("tests/") for folder in self.folders)
+        return f"{self.database} ({kinds})"
+
+
+# The browser's tests and those without a database need no second run.
+SUITES = (
+    Suite("sqlite", ("tests/process",)),
+    Suite("postgres", ("tests/process",)),
+    Suite("sqlite", ("tests/browser",)),
+    Suite("sqlite", ("tests/integration", "tests/unit"), computes=True),
+    Suite("postgres", ("tests/integration",), computes=True),
+)
+
+
+def start(suite: Suite, output: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Start a suite, writing into `output`."""
+    first = ["nice", "-n", str(GIVES_WAY)] if suite.computes else []
     return subprocess.Popen(
-        [sys.executable, "-m", "pytest", *folders, *sys.argv[1:]],
+        [*first, sys.executable, "-m", "pytest", *suite.folders, *sys.argv[1:]],
         cwd=ROOT,
-        env=os.environ | {"JOBCONTROL_TEST_DB": database},
+        env=os.environ | {"JOBCONTROL_TEST_DB": suite.database},
         stdout=output,
         stderr=subprocess.STDOUT,
     )
@@ -50,25 +73,25 @@ def show(process: subprocess.Popen[bytes], path: Path) -> int:
 
 
 def main() -> int:
-    """Run both and return the exit code: 0 only if both went well."""
+    """Run all of them and return the exit code: 0 only if all went well."""
     codes = {}
     with tempfile.TemporaryDirectory(prefix="jobcontrol-suites-") as folder:
         runs = {}
-        for database, folders in SUITES.items():
-            path = Path(folder) / database
+        for number, suite in enumerate(SUITES):
+            path = Path(folder) / str(number)
             with path.open("wb") as output:
-                runs[database] = start(database, folders, output), path
+                runs[suite] = start(suite, output), path
         try:
-            for database, (process, path) in runs.items():
-                sys.stdout.write(f"\n--- The suite on {database} ---\n")
+            for suite, (process, path) in runs.items():
+                sys.stdout.write(f"\n--- The suite on {suite.name} ---\n")
                 sys.stdout.flush()
-                codes[database] = show(process, path)
+                codes[suite] = show(process, path)
         finally:
             for process, _ in runs.values():
                 if process.poll() is None:
                     process.send_signal(signal.SIGINT)  # pytest ends its processes first
                 process.wait()
-    failed = [database for database, code in codes.items() if code not in (0, NOTHING_CHOSEN)]
+    failed = [suite.name for suite, code in codes.items() if code not in (0, NOTHING_CHOSEN)]
     if set(codes.values()) == {NOTHING_CHOSEN}:
         sys.stdout.write("\nNo test was chosen.\n")
         return NOTHING_CHOSEN
