@@ -14,7 +14,7 @@ from django.db.models import Max
 from builds import planning, queue, story
 from builds.models import Build, BuildDependency
 from builds.plan_models import Plan
-from builds.planning import Dependencies, JobFacts, Options, PlannedBuild, ReusedBuild
+from builds.planning import JobFacts, PlannedBuild, ReusedBuild
 from builds.services import cancels, drafts
 from builds.services.inputs import (
     latest_successful_builds,
@@ -351,7 +351,10 @@ def _why_again(build: Build) -> str:
 
 
 def request_of(plan: Plan, trigger: str, user: User | None, *, arm: bool = False) -> Request:
-    """Return what was asked for by a plan, as it is asked for once more."""
+    """Return what was asked for by a plan, as its target is asked for once more.
+
+    Without what was to be built beside it: that is said by what is left of the plan.
+    """
     wish = plan.wish
     return Request(
         job=plan.job,
@@ -360,7 +363,6 @@ def request_of(plan: Plan, trigger: str, user: User | None, *, arm: bool = False
         arm=arm,
         args=None if wish.get("args") is None else tags.decode(wish["args"]),
         kwargs=None if wish.get("kwargs") is None else tags.decode(wish["kwargs"]),
-        options=Options(dependencies=Dependencies(wish.get("dependencies", "none"))),
     )
 
 

@@ -319,6 +319,8 @@ def test_resuming_shows_and_builds_again_what_did_not_succeed(builder, failed):
     assert set(again.builds.values_list("job", flat=True)) == {"left", "middle", "top"}
     assert in_plan(again, "top").inputs.get(job="right").dep_build == right
     assert f"Resumes plan {failed.pk}" in text(response)
+    # Nothing that is merely missing or outdated is built: not what the first plan was asked for.
+    assert f"asked for What did not succeed of plan {failed.pk} Graph" in text(response)
     assert f"Resumed by plan {again.pk}" in text(builder.get(plan_page(failed)))
     notes = LogEntry.objects.filter(change_message__contains=f"to resume plan {failed.pk}")
     assert set(notes.values_list("object_id", flat=True)) == {"left", "middle", "top"}
