@@ -45,6 +45,15 @@ class Line:
     reason: str = ""
 
     @property
+    def stopped(self) -> str:
+        """What a cancel has come to; "" for a build that nobody cancelled, or that ended before."""
+        if not self.build.cancel_requested:
+            return ""
+        if not self.build.finished:
+            return "told to stop"
+        return "cancelled" if self.build.status == Build.Status.CANCELLED else ""
+
+    @property
     def waiting_more(self) -> int:
         """How many of the builds that it waits for are not named."""
         return max(len(self.waits_for) - NAMED, 0)
@@ -119,7 +128,8 @@ def _legend(lines: Sequence[Line]) -> list[str]:
 
 def _lines(plan: Plan) -> list[Line]:
     large = ("job__config", "job__config_text", "job__docs", "job__notes")
-    found = plan.builds.select_related("job").defer(*large).order_by("pk")[:LISTED]
+    related = plan.builds.select_related("job", "cancel_requested_by")
+    found = related.defer(*large).order_by("pk")[:LISTED]
     newest = dict(
         plan.builds.order_by().values("job").annotate(newest=Max("pk")).values_list("job", "newest")
     )

@@ -10,6 +10,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.urls import reverse
+from django.utils.timezone import now
 
 from builds import services
 from builds.models import Build
@@ -272,8 +273,21 @@ def test_a_branch_is_cancelled_with_one_build(builder):
     cancel = reverse("admin:builds_build_cancel", args=[middle.pk])
     response = builder.post(cancel, {"back": "plan"}, follow=True)
     assert response.redirect_chain == [(plan_page(plan), 302)]
-    states = dict(plan.builds.values_list("job", "status"))
+    states = dict(plan.builds.order_by("pk").values_list("job", "status"))
     assert {name for name, status in states.items() if status == "CANCELLED"} == {"middle", "top"}
+    seen = dict(zip(states, rows(response), strict=True))
+    for name, row in seen.items():
+        assert (f"cancelled by {builder.user}" in row) == (states[name] == "CANCELLED")
+
+
+def test_a_build_that_was_told_to_stop_says_so_while_it_runs(builder):
+    plan = make_plan()
+    base = in_plan(plan, "base")
+    Build.objects.filter(pk=base.pk).update(status=Build.Status.RUNNING, start_time=now())
+    cancel = reverse("admin:builds_build_cancel", args=[base.pk])
+    first, *others = rows(builder.post(cancel, {"back": "plan"}, follow=True))
+    assert f"told to stop by {builder.user}" in first
+    assert not any("told to stop" in row for row in others)
 
 
 def test_who_may_only_look_has_no_buttons(viewer, failed):
