@@ -153,8 +153,8 @@ def _inputs(plan: Plan) -> dict[int, list[BuildDependency]]:
     """Return what the builds use, by number."""
     links = BuildDependency.objects.filter(build__plan=plan).order_by("build", "pk")
     found: dict[int, list[BuildDependency]] = {}
-    only = ("build", "job", "dep_build_number", "dep_build__status", "dep_build__plan")
-    for link in links.select_related("dep_build").only(*only)[:INPUTS_READ]:
+    only = ("build", "job__title", "dep_build_number", "dep_build__status", "dep_build__plan")
+    for link in links.select_related("dep_build", "job").only(*only)[:INPUTS_READ]:
         found.setdefault(link.build_id, []).append(link)
     return found
 
@@ -206,7 +206,7 @@ def _node(line: Line) -> Node:
 
 def _reused(link: BuildDependency) -> Node:
     url = reverse("admin:builds_build_change", args=[link.dep_build_number])
-    return Node(id=_name(link.dep_build_number), title=link.job_id, status=REUSED, url=url)
+    return Node(id=_name(link.dep_build_number), title=link.job.label, status=REUSED, url=url)
 
 
 def _name(number: int) -> str:

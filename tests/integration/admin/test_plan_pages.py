@@ -141,7 +141,7 @@ def test_the_graph_shows_states_and_what_is_used(viewer):
     node = rf'<a href="{page_of(left)}" class="jc-node jc-node-failed">'
     assert node in picture
     assert f"left (#{left.pk}): failed" in picture
-    assert f"base (#{base.pk}): reused" in picture
+    assert f"The <b>base</b> (#{base.pk}): reused" in html.unescape(picture)  # as elsewhere
     assert picture.count('class="jc-edge"') == 5
     assert "<b>" not in picture
 
