@@ -107,7 +107,8 @@ def options_in_words(wish: Mapping[str, Any]) -> list[str]:
 
 def counts_in_words(status: PlanStatus) -> str:
     """Return how many builds stand where: `2 successful, 1 running`."""
-    known = [(status.counts.get(name, 0), label) for name, label in Build.Status.choices]
+    known = [(status.counts.get(name, 0), str(label)) for name, label in Build.Status.choices]
+    known.append((status.deleted, "deleted"))
     return ", ".join(f"{number:,} {label}" for number, label in known if number)
 
 

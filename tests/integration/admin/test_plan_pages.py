@@ -182,6 +182,12 @@ def test_a_plan_whose_builds_are_gone_says_so(viewer):
     assert "no build of it is left" in text(viewer.get("/admin/builds/plan/"))
 
 
+def test_a_plan_says_how_many_of_its_builds_were_deleted(viewer, failed):
+    failed.builds.exclude(status="SUCCESSFUL").delete()
+    for address in (plan_page(failed), "/admin/builds/plan/"):
+        assert "2 successful, 3 deleted" in text(viewer.get(address))
+
+
 def test_a_plan_that_is_not_there_is_no_error(viewer, builder):
     assert viewer.get("/admin/builds/plan/77/change/").status_code == 302
     assert viewer.get("/admin/builds/plan/x/change/").status_code == 302
