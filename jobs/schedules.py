@@ -233,7 +233,8 @@ def read(value: object) -> tuple[tuple[Schedule, ...], list[Mistake]]:
         place, name = ((index,), f"entry {index + 1}: ") if is_list else ((), "")
         mistakes += [((*place, *within), name + text) for within, text in reader.mistakes]
         for entry in entries:
-            if entry in found:
+            # With a mistake in it, it may be alike only because of what stands in for the mistake.
+            if entry in found and not reader.mistakes:
                 mistakes.append((place, f"{name}{str(entry)!r} stands here twice"))
             found.append(entry)
     if len(found) > MAX_ENTRIES:
