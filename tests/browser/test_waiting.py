@@ -69,7 +69,7 @@ def night(page: Page):
 def test_a_queue_that_nobody_serves_is_said_on_the_page(
     page: Page, night: int, severe, contexts: Callable[..., BrowserContext]
 ):
-    said = "no live cluster serves the queue 'night': start one with 'manage.py qcluster"
+    said = "no live cluster serves the queue 'night': start one with 'jobcontrol-cli worker"
     expect(main_of(page)).to_contain_text(said)
     while not page.get_by_text("No worker takes builds of the queue “night”").is_visible():
         page.wait_for_timeout(200)  # the banner is looked up every few seconds
