@@ -98,7 +98,7 @@ def check_this_host() -> tuple[bool, str]:
         return False, f"the database does not answer: {' '.join(str(error).split())}"
     ours = [found for found in every if _is_here(found)]
     if not ours:
-        return False, "no worker of this host has said that it lives: start one with 'jobcontrol-cli worker'."
+        return False, "no worker of this host has said that it lives: 'worker' starts one."
     # One that was killed a moment ago may have been heard of after one that lives.
     newest = next((one for one in ours if one.pk in alive and _is_running(one)), ours[0])
     age = (newest.now - newest.last_seen).total_seconds()
