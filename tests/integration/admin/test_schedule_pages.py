@@ -131,6 +131,10 @@ def test_the_list_of_times_is_filtered_and_searched(staff):
                          ("?job__id__exact=plain", 0), ("?job__id__exact=timed/1", 4)):  # fmt: skip
         response = reader.get(f"/admin/builds/scheduledrun/{query}")
         assert response.context["cl"].result_count == count, query
+    text = page(reader, "/admin/builds/scheduledrun/")
+    assert text.count("<code>30 3 * * *</code>") == 4
+    ScheduledRun.objects.filter(state="MISSED").update(entry="gone from the file")
+    assert page(reader, "/admin/builds/scheduledrun/").count("<code>30 3 * * *</code>") == 2
     one = ScheduledRun.objects.first()
     assert reader.get(f"/admin/builds/scheduledrun/{one.pk}/change/").status_code == 200
 
