@@ -8,6 +8,7 @@
 
     const HIDDEN_SECONDS = 30; /* between two looks while nobody looks at the page */
     const LONGEST_SECONDS = 30; /* between two tries while the server does not answer */
+    const KEPT_SECONDS = 2; /* until a part that was in use is looked at again */
     const word = document.createElement("p");
     word.className = "jc-live-word";
     word.setAttribute("role", "status");
@@ -56,7 +57,9 @@
         isAsking = true;
         const address = new URL(root.dataset.live, location.href);
         address.searchParams.set("live", stamp);
-        window.htmx.ajax("GET", address.pathname + address.search, { source: root, swap: "none" });
+        const options = { source: root, swap: "none" };
+        /* What goes wrong is told by the events below as well. */
+        window.htmx.ajax("GET", address.pathname + address.search, options).catch(() => {});
     };
 
     const failed = () => {
@@ -92,8 +95,9 @@
             failures = 0;
             say();
             stamp = isKept ? "" : fresh;
-            isKept = false;
             every = Number(xhr.getResponseHeader("X-Live-Every"));
+            if (isKept) every = Math.max(every, KEPT_SECONDS);
+            isKept = false;
             next();
         }
     });
