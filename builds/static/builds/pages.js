@@ -39,13 +39,18 @@
         [moment.getHours(), moment.getMinutes(), moment.getSeconds()].map(two).join(":");
     const day = (moment) =>
         [moment.getFullYear(), two(moment.getMonth() + 1), two(moment.getDate())].join("-");
-    for (const element of document.querySelectorAll("time.jc-time, time.jc-clock")) {
-        const moment = new Date(element.dateTime);
-        const whole = /^\s*\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?\s*$/.exec(element.textContent);
-        if (Number.isNaN(moment.getTime())) continue;
-        if (whole) element.textContent = `${day(moment)} ${clock(moment)}${whole[1] || ""}`;
-        else if (element.classList.contains("jc-clock")) element.textContent = clock(moment);
-    }
+    const localize = (root) => {
+        for (const element of root.querySelectorAll("time.jc-time, time.jc-clock")) {
+            const moment = new Date(element.dateTime);
+            const whole = /^\s*\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?\s*$/.exec(element.textContent);
+            if (Number.isNaN(moment.getTime())) continue;
+            if (whole) element.textContent = `${day(moment)} ${clock(moment)}${whole[1] || ""}`;
+            else if (element.classList.contains("jc-clock")) element.textContent = clock(moment);
+        }
+    };
+    localize(document);
+    /* A part of the page that came later. */
+    document.addEventListener("jc:fresh", (event) => localize(event.target));
 
     /* How long an arming still lasts, counted from when the page came: clocks may differ. */
     const armed = document.querySelector(".jc-armed");

@@ -1,0 +1,173 @@
+"""Parts of a log that may have a million lines: each is found in a bounded number of steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet, Subquery
+from django.db.models.functions import Left, Length
+
+from builds.models import Build, LogMessage
+from builds.pages.log_question import LogQuestion
+
+LINES = 200  # per page
+MESSAGE_CHARS = 4_000  # of one message among others; alone it is shown whole
+LOOKED_AT = 20_000  # lines that one page looks at, to find those that match
+LOOKED_BACK = 2_000  # lines before a page that are looked at for whether one matches
+PROBES = 32  # moments that one step of the search for a time looks at
+NEAR = 1_000  # lines among which a time is looked for one by one
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some lines of a log in their order, and how to go on from them."""
+
+    lines: list[LogMessage] = field(default_factory=list)
+    older: int | None = None  # lines before this number are older
+    newer: int | None = None  # lines after this number are newer
+    # Where the look for lines that match ended before the part was full: a line's number and time.
+    stopped: tuple[int, datetime] | None = None
+    is_backward: bool = False
+
+    @property
+    def before(self) -> int | None:
+        """The number before which a look backward goes on."""
+        return self.stopped[0] + 1 if self.stopped else None
+
+
+def part_of(build: Build, asked: LogQuestion) -> Part:
+    """Return the lines of a page."""
+    if asked.place == "line":
+        return Part(list(LogMessage.objects.filter(build=build, pk=asked.number)))
+    if asked.place == "before":
+        return _backward(build, asked, Q(pk__lt=asked.number))
+    if asked.place == "tail":
+        return _backward(build, asked, Q())
+    start = {"after": Q(pk__gt=asked.number), "from": Q(pk__gte=asked.number)}
+    return _forward(build, asked, start.get(asked.place, Q()))
+
+
+def news_of(build: Build, asked: LogQuestion) -> tuple[Part, int]:
+    """Return the newest lines after a number, and up to which number they are.
+
+    Where there are more than a page of them, or than can be looked at, the older ones are left
+    out: the part has `older` then.
+    """
+    walked = _walked(build, asked).filter(pk__gt=asked.number)
+    newest = walked.order_by("-pk").values_list("pk", flat=True).first()
+    if newest is None:
+        return Part(), asked.number
+    found = _backward(build, asked, Q(pk__gt=asked.number, pk__lte=newest))
+    is_cut = found.stopped is not None or found.older is not None
+    first = found.lines[0].pk if found.lines else newest + 1
+    return Part(found.lines, older=first if is_cut else None), newest
+
+
+def heads(messages: QuerySet[LogMessage]) -> QuerySet[LogMessage]:
+    """Load the beginnings of messages, which may be long, and only whether they have exceptions."""
+    has_exception = ExpressionWrapper(Q(exception__isnull=False), output_field=BooleanField())
+    return messages.defer("message", "exception").annotate(
+        head=Left("message", MESSAGE_CHARS),
+        size=Length("message"),
+        has_exception=has_exception,
+    )
+
+
+def _walked(build: Build, asked: LogQuestion) -> QuerySet[LogMessage]:
+    return LogMessage.objects.filter(asked.walked(), build=build)
+
+
+def _forward(build: Build, asked: LogQuestion, start: Q) -> Part:
+    walked = _walked(build, asked).filter(start).order_by("pk")
+    stopped = _end_of_look(walked, asked)
+    found = walked.filter(asked.matches())
+    if stopped:
+        found = found.filter(pk__lt=stopped[0])
+    rows = list(heads(found)[: LINES + 1])
+    lines = rows[:LINES]
+    if len(rows) > LINES:
+        return Part(lines, older=_older(build, asked, lines), newer=lines[-1].pk)
+    return Part(lines, older=_older(build, asked, lines), stopped=stopped)
+
+
+def _backward(build: Build, asked: LogQuestion, end: Q) -> Part:
+    walked = _walked(build, asked).filter(end).order_by("-pk")
+    stopped = _end_of_look(walked, asked)
+    found = walked.filter(asked.matches())
+    if stopped:
+        found = found.filter(pk__gt=stopped[0])
+    rows = list(heads(found)[: LINES + 1])
+    lines = rows[:LINES][::-1]
+    is_full = len(rows) > LINES
+    newer = lines[-1].pk if lines and asked.place == "before" else None
+    return Part(
+        lines,
+        older=lines[0].pk if is_full else None,
+        newer=newer,
+        stopped=None if is_full else stopped,
+        is_backward=True,
+    )
+
+
+def _end_of_look(walked: QuerySet[LogMessage], asked: LogQuestion) -> tuple[int, datetime] | None:
+    """Return the first line that is not looked at any more, None where the look is bounded."""
+    if not asked.is_walked_in_vain:
+        return None
+    return walked.values_list("pk", "created")[LOOKED_AT : LOOKED_AT + 1].first()
+
+
+def _older(build: Build, asked: LogQuestion, lines: list[LogMessage]) -> int | None:
+    """Return the first line's number if one that matches comes before it, or may do so."""
+    if not asked.place or not lines:
+        return None
+    first = lines[0].pk
+    before = _walked(build, asked).filter(pk__lt=first).order_by("-pk")
+    if not asked.is_walked_in_vain:
+        return first if before.exists() else None
+    end = before.values_list("pk", flat=True)[LOOKED_BACK : LOOKED_BACK + 1].first()
+    if end is not None:
+        return first
+    return first if before.filter(asked.matches()).exists() else None
+
+
+# --- Times ----------------------------------------------------------------------------------------
+
+
+def line_at(build: Build, moment: datetime) -> int | None:
+    """Return the number of the first line at a moment or after it, None if there is none.
+
+    Lines are in the order in which they were written, which is nearly that of their times. No index
+    has the times of one build, so its numbers are halved, or rather divided by `PROBES`.
+    """
+    lines = LogMessage.objects.filter(build=build).order_by("pk").values_list("pk", "created")
+    first, last = lines.first(), lines.order_by("-pk").first()
+    if first is None or last is None or last[1] < moment:
+        return None
+    if first[1] >= moment:
+        return first[0]
+    low, high = first[0], last[0]
+    while high - low > NEAR:
+        step = max((high - low) // (PROBES + 1), 1)
+        points = range(low + step, high, step)
+        times = _times_at(build, points)
+        after = next((n for n, found in enumerate(times) if found >= moment), len(times))
+        low, high = (
+            points[after - 1] if after else low,
+            points[after] if after < len(times) else high,
+        )
+    found = lines.filter(pk__gte=low, created__gte=moment).first()
+    return found[0] if found else None
+
+
+def _times_at(build: Build, points: range) -> tuple[datetime, ...]:
+    """Return the time of the first line at each number or after it, in one query."""
+    lines = LogMessage.objects.filter(build=build).order_by("pk")
+    wanted = {
+        f"p{n}": Subquery(lines.filter(pk__gte=point).values("created")[:1])
+        for n, point in enumerate(points)
+    }
+    found: tuple[datetime, ...] = (
+        Build.objects.filter(pk=build.pk).annotate(**wanted).values_list(*wanted).get()
+    )
+    return found
