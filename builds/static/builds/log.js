@@ -162,7 +162,7 @@
         const template = document.createElement("template");
         template.innerHTML = html;
         const fresh = [...template.content.querySelectorAll(".jc-log > li")];
-        const mine = document.importNode(template.content, false);
+        const mine = new DocumentFragment();
         /* A line that is there already was asked for twice. */
         for (const line of fresh)
             if (!line.id || !document.getElementById(line.id)) mine.append(line);
