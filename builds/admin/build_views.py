@@ -99,6 +99,8 @@ class BuildViews(BuildAdminBase):
             response = HttpResponse(status=204)
         response.headers["X-Log-After"] = str(news.last)
         response.headers["X-Log-Status"] = build.status
+        if news.counts:
+            response.headers["X-Log-Counts"] = news.counts
         if news.is_over:
             response.headers["X-Log-Over"] = "yes"
         response.headers["Cache-Control"] = "private, no-store"

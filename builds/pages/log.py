@@ -13,7 +13,7 @@ from django.db.models import Count, Q, QuerySet
 from builds.models import Build, LogMessage
 from builds.pages import log_parts
 from builds.pages.ansi import to_html
-from builds.pages.log_parts import MESSAGE_CHARS, Part, heads, line_at, news_of, part_of
+from builds.pages.log_parts import MESSAGE_CHARS, Part, heads, line_at, lines_of, news_of, part_of
 from builds.pages.log_question import LEVELS, LogQuestion, read_moment
 from builds.pages.tracebacks import traceback_links
 from builds.reading import read_together
@@ -51,8 +51,7 @@ def _log_page(build: Build, asked: LogQuestion) -> dict[str, Any]:
 
 def log_tail(build: Build, query: Mapping[str, str]) -> dict[str, Any]:
     """Return the last lines of a build's log; `query` may ask for long ones not to be broken."""
-    messages = LogMessage.objects.filter(build=build)
-    rows = list(heads(messages).order_by("-pk")[: TAIL_LINES + 1])
+    rows = list(heads(lines_of(build)).reverse()[: TAIL_LINES + 1])
     shown = rows[:TAIL_LINES][::-1]
     return {
         "log_lines": _lines(shown, None, whole=False),
@@ -70,6 +69,7 @@ class News:
     context: dict[str, Any]
     last: int
     is_over: bool
+    counts: str = ""  # as the choices of levels show them, in their order
 
 
 def log_news(build: Build, query: Mapping[str, str]) -> News:
@@ -87,7 +87,10 @@ def log_news(build: Build, query: Mapping[str, str]) -> News:
         "gap": asked.number if part.older else None,
         "asked": asked,
     }
-    return News(context, last, build.finished)
+    # Counting costs more than reading: it is asked for now and then.
+    levels = _counts(build, asked)["levels"] if query.get("counts") else []
+    counts = ",".join(f"{level['count']}{'+' if level['is_open'] else ''}" for level in levels)
+    return News(context, last, build.finished, counts)
 
 
 def _live(build: Build, part: Part) -> int | None:
@@ -155,7 +158,7 @@ def _counts(build: Build, asked: LogQuestion) -> dict[str, Any]:
     log's errors are counted to its end.
     """
     names = ["", *LEVELS]
-    messages = LogMessage.objects.filter(build=build)
+    messages = lines_of(build)
     counts, is_long = _count(messages, asked, names)
     open_counts = set(names) if is_long else set()
     if is_long:
@@ -184,7 +187,7 @@ def _count(
 ) -> tuple[dict[str, int], bool]:
     """Count the first lines, by what each level would show; return whether there are more."""
     # Found once for each line, however many levels count it.
-    looked_at = messages.order_by("pk").annotate(hit=asked.hit())
+    looked_at = messages.annotate(hit=asked.hit())
     wanted = {
         f"n{number}": Count("hit", filter=asked.of_level(name) & Q(pk__gt=0))
         for number, name in enumerate(names)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from django.utils import timezone
 
 from builds.models import Build, LogMessage
+from builds.pages.log_parts import lines_of
 from builds.pages.log_question import LogQuestion
 from builds.presentation import log_line
 from jobcontrol.utils import TracebackInfo
@@ -19,8 +20,7 @@ BATCH = 1_000  # lines read at a time
 def stream_log(build: Build, query: Mapping[str, str], *, as_json: bool) -> Iterator[str]:
     """Yield the lines that the filters leave, as text or as JSON documents, a batch at a time."""
     asked = LogQuestion.read(query)
-    messages = LogMessage.objects.filter(asked.walked(), asked.matches(), build=build)
-    messages = messages.order_by("pk")
+    messages = lines_of(build).filter(asked.walked(), asked.matches())
     write = _json_line if as_json else _text_line
     last = 0
     while batch := list(messages.filter(pk__gt=last)[:BATCH]):

@@ -83,6 +83,10 @@ def test_a_log_is_followed_until_the_reader_scrolls_up_and_again(page: Page, run
     shape = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d\d\d$")
     expect(first).to_have_text(shape)
     expect(last).to_have_text(shape)
+    number_of = page.locator(".jc-level-choice", has_text="All").locator(".jc-number-of")
+    counted = int(number_of.inner_text())
+    expect(number_of).not_to_have_text(str(counted))
+    assert int(number_of.inner_text()) > counted
     running.open_gate("chatter")
     expect(page.get_by_text("The build has ended; this is the end of its log.")).to_be_visible()
     expect(page.get_by_text("That was all")).to_be_in_viewport()

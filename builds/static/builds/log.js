@@ -59,6 +59,7 @@
     const HIDDEN = 30; /* … and while nobody looks at the page */
     const LONGEST = 30; /* between two tries while the server does not answer */
     const PATIENCE = 20; /* for one answer */
+    const COUNTING = 10; /* between two looks at how many lines of each level there are */
     const kept = Number(box.dataset.logKept) || 5000; /* lines in the page */
     const rolls = Boolean(box.dataset.logKept); /* it shows the last lines, whatever the reader does */
     const list = box.querySelector(".jc-log");
@@ -74,6 +75,9 @@
     let isOver = false;
     let isFollowing = false;
     let unseen = 0;
+    const numbers = [...document.querySelectorAll(".jc-levels .jc-number-of")];
+    let counted = performance.now();
+    let isStale = false; /* lines have come since the last counting */
 
     const link = (text, href) => {
         const element = document.createElement("a");
@@ -156,6 +160,8 @@
         for (const name of rolls ? [] : ["level", "q"])
             if (now.get(name)) asked.searchParams.set(name, now.get(name));
         asked.searchParams.set("after", after);
+        if (numbers.length && isStale && performance.now() > counted + 1000 * COUNTING)
+            asked.searchParams.set("counts", "1");
         return asked;
     };
     const append = (html) => {
@@ -166,7 +172,7 @@
         /* A line that is there already was asked for twice. */
         for (const line of fresh)
             if (!line.id || !document.getElementById(line.id)) mine.append(line);
-        const count = mine.children.length;
+        const came = mine.children.length;
         const first = mine.firstElementChild;
         list.append(mine);
         box.querySelector(".jc-log-none")?.remove();
@@ -175,14 +181,21 @@
         if (rolls || isFollowing)
             while (list.children.length > kept) list.firstElementChild.remove();
         if (isFollowing) toBottom();
-        else unseen += count;
+        else unseen += came;
         show();
-        return count;
+        return came;
     };
     const failed = () => {
         failures += 1;
         say("broken", "The server does not answer; new lines come when it is back. Trying again…");
         plan(Math.min(LONGEST, 2 ** (failures - 1)));
+    };
+    const count = (text) => {
+        text.split(",").forEach((number, place) => {
+            if (numbers[place]) numbers[place].textContent = number;
+        });
+        counted = performance.now();
+        isStale = false;
     };
     const status = (name) => {
         const badge = document.querySelector(".jc-log-status .jc-badge");
@@ -225,9 +238,13 @@
         else if (!answer.ok) failed();
         else {
             failures = 0;
+            const before = after;
             after = last;
-            const count = html ? append(html) : 0;
-            pause = count ? FAST : Math.min(SLOW, pause * 1.5);
+            const counts = answer.headers.get("X-Log-Counts");
+            const came = html ? append(html) : 0;
+            if (last !== before) isStale = true;
+            if (counts) count(counts);
+            pause = came ? FAST : Math.min(SLOW, pause * 1.5);
             status(answer.headers.get("X-Log-Status"));
             if (answer.headers.has("X-Log-Over")) {
                 end("The build has ended; this is the end of its log.");

@@ -9,6 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from builds.models import Build, LogMessage
+from builds.pages import log as log_pages
 from builds.pages import log_parts
 from tests.support.jobs import build_function
 from tests.support.pages import NASTY, page_of
@@ -120,6 +121,17 @@ def test_the_end_of_the_build_is_told_with_its_last_lines(viewer, running):
     answer = news(viewer, running, now)
     assert answer.status_code == 204
     assert answer.headers["X-Log-Over"] == "yes"
+
+
+def test_the_counts_come_when_they_are_asked_for(viewer, running, monkeypatch):
+    last = log(running, "one")
+    log(running, "two", level=40)
+    assert "X-Log-Counts" not in news(viewer, running, last).headers
+    answer = news(viewer, running, last, "&counts=1&level=ERROR")
+    assert answer.headers["X-Log-Counts"] == "2,2,2,1,1,0"
+    monkeypatch.setattr(log_pages, "COUNTED_LINES", 1)
+    answer = news(viewer, running, last, "&counts=1")
+    assert answer.headers["X-Log-Counts"] == "1+,1+,1+,1,1,0"
 
 
 def test_lines_of_other_builds_are_no_news(viewer, running):

@@ -105,6 +105,7 @@ def test_a_search_reads_no_more_lines_than_it_says(viewer, made, small_steps):
     pages = [sql for sql in searches if "COUNT" not in sql]
     assert len(pages) == 1
     assert f'"id" < {numbers[20]}' in pages[0]
+    assert f'"id" >= {numbers[0]}' in pages[0]
     assert all("LIMIT" in sql for sql in searches)
 
 
@@ -142,8 +143,26 @@ def test_the_index_of_what_is_rare_is_used(made, level):
         with connection.cursor() as cursor:
             cursor.execute("ANALYZE builds_logmessage")
     asked = LogQuestion.read({"level": level})
-    found = LogMessage.objects.filter(asked.walked(), asked.matches(), build=made).order_by("pk")
+    found = log_parts.lines_of(made).filter(asked.walked(), asked.matches())
     assert "builds_log_warnings" in found[:201].explain()
+    assert "builds_log_warnings" in found.reverse()[:201].explain()
+
+
+def test_the_lines_of_older_builds_are_not_gone_through(made):
+    """PostgreSQL takes the lines of a build for evenly spread over those of all."""
+    other = build_function("tests.support.odd_jobs:value")
+    write(other, [20] * 3_000)
+    write(made, [20] * 6_000)
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE builds_logmessage")
+    lines = log_parts.lines_of(made)
+    for found in (lines, lines.reverse(), lines.filter(pk__gt=lines[0].pk)):
+        for part in (found[:201], found[2_000:2_001]):
+            plan = part.explain()
+            assert "builds_log_of_build" in plan, plan
+            assert "Sort" not in plan
+            assert "TEMP B-TREE" not in plan
 
 
 def test_the_counts_of_what_is_rare_reach_the_end(viewer, made, monkeypatch):
