@@ -305,6 +305,10 @@ class BuildProgress(models.Model):
 class LogMessage(models.Model):
     """One captured log record or line of output."""
 
+    # From this level up lines have an index of their own: of a million lines few are so, and those
+    # are what people look for. The others are written without that cost.
+    RARE_LEVEL = 30
+
     build = models.ForeignKey(Build, on_delete=models.CASCADE, related_name="log_messages")
     created = models.DateTimeField()
     level = models.PositiveSmallIntegerField()
@@ -319,6 +323,9 @@ class LogMessage(models.Model):
         indexes = [
             models.Index(fields=["build", "id"], name="builds_log_of_build"),
             models.Index(fields=["level", "created"], name="builds_log_by_age"),
+            models.Index(
+                fields=["build", "id"], name="builds_log_warnings", condition=Q(level__gte=30)
+            ),
         ]
 
     def __str__(self) -> str:

@@ -16,6 +16,7 @@ from django.http import (
     HttpResponseRedirect,
     StreamingHttpResponse,
 )
+from django.shortcuts import render
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
@@ -27,6 +28,7 @@ from builds.admin.shared import user_of
 from builds.models import Build, BuildPayload, BuildQuerySet
 from builds.pages import deletion as deletion_pages
 from builds.pages import log as log_pages
+from builds.pages import log_files
 from jobcontrol.exceptions import JobControlException, RetvalError
 from jobcontrol.utils import TracebackInfo
 
@@ -55,6 +57,7 @@ class BuildViews(BuildAdminBase):
             path("delete/", guard(self.delete_many), name="builds_build_delete_many"),
             path("<int:number>/keep/", guard(self.keep_view), name="builds_build_keep"),
             path("<int:number>/log/", guard(self.log_view), name="builds_build_log"),
+            path("<int:number>/log/news/", guard(self.log_news), name="builds_build_log_news"),
             path(
                 "<int:number>/download/<str:name>",
                 guard(self.download_view),
@@ -84,6 +87,24 @@ class BuildViews(BuildAdminBase):
             f"Log of build #{build.pk}",
             log_pages.log_page(build, request.GET),
         )
+
+    @method_decorator(require_safe)
+    def log_news(self, request: HttpRequest, number: int) -> HttpResponse:
+        """Send the lines that came after those that a page shows, as a part of it."""
+        build = self.build_or_404(request, number)
+        news = log_pages.log_news(build, request.GET)
+        if news.context["lines"] or news.context["gap"] is not None:
+            response = render(request, "builds/_log_lines.html", news.context)
+        else:
+            response = HttpResponse(status=204)
+        response.headers["X-Log-After"] = str(news.last)
+        response.headers["X-Log-Status"] = build.status
+        if news.counts:
+            response.headers["X-Log-Counts"] = news.counts
+        if news.is_over:
+            response.headers["X-Log-Over"] = "yes"
+        response.headers["Cache-Control"] = "private, no-store"
+        return response
 
     @method_decorator(require_safe)
     def download_view(self, request: HttpRequest, number: int, name: str) -> HttpResponseBase:
@@ -246,12 +267,12 @@ def _asked(cleanup: bool) -> str:
 
 
 def _log_text(request: HttpRequest, build: Build) -> HttpResponseBase:
-    lines = log_pages.stream_log(build, request.GET, as_json=False)
+    lines = log_files.stream_log(build, request.GET, as_json=False)
     return _stream(lines, PLAIN, f"build-{build.pk}.log")
 
 
 def _log_json(request: HttpRequest, build: Build) -> HttpResponseBase:
-    lines = log_pages.stream_log(build, request.GET, as_json=True)
+    lines = log_files.stream_log(build, request.GET, as_json=True)
     return _stream(lines, "application/jsonl; charset=utf-8", f"build-{build.pk}.jsonl")
 
 

@@ -56,7 +56,7 @@ def _build_page(build: Build, query: Mapping[str, str]) -> dict[str, Any]:
         **consumers_part(build),
         **_payload_part(payload, build),
         **progress_part(build, query),
-        **log_tail(build),
+        **log_tail(build, query),
     }
 
 

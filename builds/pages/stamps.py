@@ -9,7 +9,7 @@ from hashlib import sha256
 
 from django.db.models import Count, Max
 
-from builds.models import Build, BuildProgress, Deletion, LogMessage
+from builds.models import Build, BuildProgress, Deletion
 from builds.plan_models import Plan
 from builds.schedule_models import ScheduledRun, SchedulePause
 from builds.status import job_statuses
@@ -36,8 +36,8 @@ def build_stamp(build: Build) -> str:
         build.retries.aggregate(Max("pk")),
     ]
     if build.started:
-        newest = LogMessage.objects.filter(build=build).order_by("-pk").values_list("pk").first()
-        facts += [newest, BuildProgress.objects.filter(build=build).aggregate(Max("updated"))]
+        # New lines of its log come by themselves (see log.js).
+        facts.append(BuildProgress.objects.filter(build=build).aggregate(Max("updated")))
     else:
         facts.append(reasons([build]).get(build.pk))
     if build.heartbeat and not build.finished:

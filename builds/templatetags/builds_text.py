@@ -51,6 +51,12 @@ def moment_ms(value: datetime) -> SafeString | str:
 
 
 @register.filter
+def clock(value: datetime | None) -> str:
+    """Show the time of day in the site's zone."""
+    return f"{timezone.localtime(value):%H:%M:%S}" if value else ""
+
+
+@register.filter
 def badge(status: str) -> SafeString:
     """Show a build's status as a badge: without white space, so that a comma can follow."""
     return format_html('<span class="jc-badge jc-{}">{}</span>', status.lower(), status)

@@ -43,7 +43,7 @@ def build(*names):
         time.sleep(0.05)
     return {one.job_id: one.pk for one in made}
 
-made = build("shelves", "broken", "source", 'odd/id "<b>&é')
+made = build("shelves", "broken", "colours", "source", 'odd/id "<b>&é')
 made |= build("double")
 made |= build("triple")
 

@@ -70,6 +70,31 @@ def broken(price):
         raise ValueError("no pear in the basket") from error
 
 
+def chatter(gate):
+    """Log until the gate opens."""
+    for number in range(40):
+        logger.debug("Preparing %s", number)
+    number = 0
+    while not (HERE / f"gate-{gate}").exists():
+        number += 1
+        logger.info("Round %s", number)
+        time.sleep(0.1)
+    logger.warning("That was all")
+
+
+def colours():
+    """Write in colours, a long line, and an exception."""
+    for codes in (range(30, 38), range(90, 98), range(40, 48), range(100, 108), range(1, 10)):
+        print(" ".join(f"\\x1b[{code}mcode {code}\\x1b[0m" for code in codes))
+    print("\\x1b[2K\\x1b[31m<b>red</b>\\x1b[0m")
+    logger.warning("A long line: %s", "and on and on " * 40)
+    try:
+        {}["pear"]
+    except KeyError:
+        logger.exception("No pear")
+    logger.critical("Nothing left")
+
+
 def refuse_cleanup(build):
     """Fail until the test opens the gate."""
     logger.info("Cleaning up after build %s", build.id)
@@ -90,6 +115,11 @@ jobs:
     function: flows:shelves
     args: [shelves]
     tags: [stock]
+
+  - {id: chatter, title: "Talk and talk", function: "flows:chatter", args: [chatter]}
+  - {id: rolling, title: "Talk on", function: "flows:chatter", args: [rolling]}
+  - {id: restarted, title: "Talk to nobody", function: "flows:chatter", args: [restarted]}
+  - {id: colours, title: "Write in colours", function: "flows:colours"}
 
   - id: depths
     title: "Dig deep"

@@ -143,7 +143,7 @@ def test_a_server_that_is_restarted_is_waited_for(
         watch.follow(own)
         log_in(own, "admin")
         begun(own, running)
-    word = own.get_by_text("The server does not answer")
+    word = own.locator(".jc-live-word").get_by_text("The server does not answer")
     expect(word).to_be_visible()
     expect(main_of(own).get_by_role("link", name="Reload")).to_be_visible()
     with web(running.site, port=urlsplit(url).port or 0):
@@ -165,9 +165,9 @@ def test_a_login_that_is_over_is_said_and_leads_back(
     begun(page, running)
     address = page.url
     context.clear_cookies()
-    expect(page.get_by_text("You are logged out.")).to_be_visible()
+    expect(page.locator(".jc-live-word")).to_contain_text("You are logged out.")
     expect(page.get_by_text("Counting jars")).to_be_visible()
-    page.get_by_role("link", name="Log in again").click()
+    page.locator(".jc-live-word").get_by_role("link", name="Log in again").click()
     log_in_here(page, "operator")
     expect(page).to_have_url(address)
     running.open_gate("aisles")

@@ -50,7 +50,10 @@ def answers(url: str) -> bool:
 
 @contextmanager
 def web(site: Site, port: int = 0) -> Iterator[str]:
-    """Serve `site` with gunicorn, as `jobcontrol-cli web` does; yields its address, without /."""
+    """Serve `site` with gunicorn, as `jobcontrol-cli web` does; yields its address, without /.
+
+    With port 0 it is any free one.
+    """
     port = port or free_port()
     log = site.folder / "web.log"
     command = ("-m", "jobcontrol_site.cli", "web", "--host", "127.0.0.1", "--port", str(port))

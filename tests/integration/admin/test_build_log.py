@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from builds.models import Build, LogMessage
 from builds.pages import log as log_pages
+from builds.pages import log_files, log_parts
 from tests.support.jobs import build_function
 from tests.support.pages import NASTY, file_of, page_of, text
 
@@ -40,8 +41,13 @@ def log_of(build, query=""):
     return reverse("admin:builds_build_log", args=[build.pk]) + query
 
 
+def unmarked(response):
+    """The page without the marks of a search."""
+    return re.sub("</?mark>", "", response.content.decode())
+
+
 def shown(response):
-    return [int(n) for n in re.findall(r"line (\d+) of 500", response.content.decode())]
+    return [int(n) for n in re.findall(r"line (\d+) of 500", unmarked(response))]
 
 
 def link(response, label):
@@ -89,11 +95,14 @@ def test_each_level_says_how_many_lines_it_would_show(viewer, long_log):
 
 
 def test_the_counting_is_bounded(viewer, long_log, monkeypatch):
-    assert "The numbers count" not in text(viewer.get(log_of(long_log)))
+    assert "The log is long" not in text(viewer.get(log_of(long_log)))
     monkeypatch.setattr(log_pages, "COUNTED_LINES", 100)
     found = text(viewer.get(log_of(long_log)))
-    assert "All 100 DEBUG and up 100 INFO and up 80" in found
-    assert "The numbers count the first 100 lines" in found
+    # Warnings stand together in an index: their counts go on further.
+    assert "All 100+ DEBUG and up 100+ INFO and up 80+ WARNING and up 100+ ERROR" in found
+    assert "at least so many: 100 lines were counted" in found
+    found = text(viewer.get(log_of(long_log, "?q=line 4")))
+    assert "WARNING and up 7+" in found
 
 
 @pytest.mark.parametrize(
@@ -119,7 +128,7 @@ def test_a_long_message_is_cut_and_whole_alone(viewer):
         build=made, created=timezone.now(), level=20, logger="x", message=message
     )
     page = viewer.get(log_of(made))
-    assert f"{len(message) - log_pages.MESSAGE_CHARS} more characters" in text(page)
+    assert f"{len(message) - log_parts.MESSAGE_CHARS} more characters" in text(page)
     assert len(page.content) < 40_000
     alone = viewer.get(log_of(made, f"?line={line.pk}")).content.decode()
     assert "x" * 60_000 in alone
@@ -156,13 +165,13 @@ def test_tracebacks_of_many_lines_stand_behind_links(viewer, monkeypatch):
 def test_a_log_is_shown_with_the_status_of_its_moment(viewer, long_log, monkeypatch):
     """Not as QUEUED, beside the lines of the run that began while they were read."""
     Build.objects.update(status="QUEUED")
-    read = log_pages._part
+    read = log_pages.part_of
 
     def claimed_meanwhile(*arguments):
         Build.objects.filter(status="QUEUED").update(status="RUNNING")
         return read(*arguments)
 
-    monkeypatch.setattr(log_pages, "_part", claimed_meanwhile)
+    monkeypatch.setattr(log_pages, "part_of", claimed_meanwhile)
     assert "RUNNING" in text(viewer.get(log_of(long_log)))
 
 
@@ -184,7 +193,7 @@ def downloaded(client, build, name, query=""):
 
 def test_the_files_hold_what_is_filtered(viewer, long_log, monkeypatch):
     """original #34: download was a placeholder"""
-    monkeypatch.setattr(log_pages, "BATCH", 7)
+    monkeypatch.setattr(log_files, "BATCH", 7)
     lines = downloaded(viewer, long_log, "log.txt").splitlines()
     assert [line.rpartition("x: ")[2] for line in lines] == [f"line {n} of 500" for n in range(500)]
     page = viewer.get(log_of(long_log, "?level=ERROR&q=line 4&after=3"))

@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from builds import services
-from builds.models import Build, BuildProgress, Deletion, LogMessage
+from builds.models import Build, BuildProgress, Deletion
 from builds.pages import refreshing
 from builds.planning import Dependencies, Options
 from jobs.models import Job
@@ -52,9 +52,6 @@ def refresh(client, address: str, stamp: str):
 
 PROGRESS = {"current": 1, "total": 2, "status_line": "", "position": 0}
 CHANGES = {
-    "a line of the log": lambda made: LogMessage.objects.create(
-        build=made, created=timezone.now(), level=20, message="a line"
-    ),
     "progress": lambda made: BuildProgress.objects.create(
         build=made, group_name='["a"]', group_digest="a", updated=timezone.now(), **PROGRESS
     ),
@@ -85,19 +82,18 @@ def test_a_page_of_a_build_comes_anew_when_something_changed(site, viewer, what)
     assert answer.headers["X-Live-Stamp"] != stamp
     assert "<html" not in answer.text
     parts = set(re.findall(r'id="([\w-]+)" hx-swap-oob="true"', answer.text))
-    assert parts >= {"title", "banners", "actions", "facts", "progress", "result", "log"}
+    assert parts >= {"title", "banners", "actions", "facts", "progress", "result"}
     again = refresh(viewer, address, answer.headers["X-Live-Stamp"])
     assert again.status_code == 204
 
 
 def test_first_load_and_refresh_have_the_same_parts_in_the_same_words(site, viewer):
     made = running()
-    CHANGES["a line of the log"](made)
     CHANGES["progress"](made)
     pieces = r'<(\w+)[^<>]* id="%s" hx-swap-oob="true".*?</\1>'
     page = viewer.get(page_of(made)).text
     answer = refresh(viewer, page_of(made), "old").text
-    for name in ("title", "banners", "log"):
+    for name in ("title", "banners"):
         first, second = (re.search(pieces % name, html, re.S) for html in (page, answer))
         assert first
         assert second
@@ -153,7 +149,7 @@ def test_a_plan_s_page_follows_its_builds(site, staff):
     assert refresh(reader, address, stamp).headers["X-Live-Every"] == "0"
 
 
-@pytest.mark.parametrize(("page", "most"), [("build", 9), ("job", 15), ("plan", 8)])
+@pytest.mark.parametrize(("page", "most"), [("build", 8), ("job", 15), ("plan", 8)])
 def test_nothing_new_costs_little(site, staff, page, most):
     """Four of them are the session, the user and what the user may do."""
     reader = staff("jobs.view_job", "builds.view_build", "builds.view_plan")

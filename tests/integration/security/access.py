@@ -27,6 +27,7 @@ NOBODY = "login 403 403 403 403"
 NOTHING = "login 404 404 404 404"
 NO_OBJECT = "login index index index index"
 NO_METHOD = "login 405 405 405 405"
+LOG_NEWS = "login 403 204 204 204"  # there are none
 API_READERS = "401 403 200 200 200"
 API_STARTERS = "401 403 403 200 200"
 API_NOWHERE = "404 404 404 404 404"
@@ -235,6 +236,12 @@ TABLE: list[Row] = [
         {"keep": "no"},
     ),
     Row("admin:builds_build_log", "/admin/builds/build/{build}/log/", READERS, NO_METHOD),
+    Row(
+        "admin:builds_build_log_news",
+        "/admin/builds/build/{build}/log/news/?after=0",
+        LOG_NEWS,
+        NO_METHOD,
+    ),
     Row(
         "admin:builds_build_download",
         "/admin/builds/build/{build}/download/retval.txt",
