@@ -236,6 +236,12 @@ TABLE: list[Row] = [
     ),
     Row("admin:builds_build_log", "/admin/builds/build/{build}/log/", READERS, NO_METHOD),
     Row(
+        "admin:builds_build_progress",
+        "/admin/builds/build/{build}/progress/?branch={branch}",
+        READERS,
+        NO_METHOD,
+    ),
+    Row(
         "admin:builds_build_download",
         "/admin/builds/build/{build}/download/retval.txt",
         READERS,
