@@ -11,7 +11,7 @@ from builds.models import Build
 from builds.pages.bars import Bar, database_now, read_bars
 
 WHOLE = 100  # bars; a tree of no more is shown whole
-BY_ITSELF = 300  # bars, with the branches that are opened because something happens there
+BY_ITSELF = 200  # bars, with the branches that are opened because something happens there
 UNFOLDED = 500  # bars, when all branches are to be unfolded
 MOST = 1_000  # bars, with the branches that somebody opened; more only when all are asked for
 BRANCHES_OPENED = 200
@@ -69,9 +69,9 @@ class ProgressRow:
     took: float | None
     took_about: bool  # it is known to a second only
     took_over: bool  # what came before the first report is not known
-    left: float | None
-    silence: float | None
-    still_after: float
+    left: int | None
+    silence: int | None
+    still_after: int
     is_still: bool
     opens: bool = False
     folded: int = 0  # bars directly below it that are not shown
@@ -185,9 +185,9 @@ def row_of(bar: Bar, view: View, *, opens: bool = False, closes: int = 0) -> Pro
         took=None if is_root and view.running else _took(bar),
         took_about=bar.report is None,
         took_over=(bar.first_current or 0) > 0,
-        left=left,
-        silence=silence,
-        still_after=bar.still_after,
+        left=None if left is None else round(left),
+        silence=None if silence is None else round(silence),
+        still_after=round(bar.still_after),
         is_still=is_still,
         opens=opens,
         folded=folded,
