@@ -194,6 +194,11 @@ jobs:
     title: "Never built"
     function: flows:number
 
+  - id: aisles
+    title: "Count the aisles"
+    function: flows:shelves
+    args: [aisles]
+
   - id: timed
     title: "Comes by itself"
     function: flows:number
