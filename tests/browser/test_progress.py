@@ -151,18 +151,81 @@ def test_a_bar_that_stands_still_says_for_how_long_and_counts_on(page: Page, run
     still = page.locator("#progress").get_by_text(re.compile(r"^no update for 1 min \d+ s$"))
     expect(still).to_have_count(2)
     expect(still.first).to_be_visible()
-    # A page that is not refreshed could not know that it is still so; one that is counts on.
-    page.wait_for_timeout(1500)
     said = still.first.inner_text()
-    page.evaluate(
-        """() => {
-            const root = document.getElementById("content-main");
-            root.dataset.live = location.pathname;
-            root.classList.add("jc-is-live");
-        }"""
-    )
     expect(still.first).not_to_have_text(said)
     running.open_gate("shelves")
-    running.site.wait_for(number)
-    page.reload()
     expect(page.get_by_text(re.compile("^no update for"))).to_have_count(0)
+
+
+def test_silence_is_not_counted_while_the_page_knows_of_nothing(page: Page, large: int):
+    """A page that gets no answer can't know that the job is silent."""
+    page.goto(address(large))
+    page.evaluate("document.getElementById('content-main').classList.add('jc-live-broken')")
+    page.evaluate(
+        """() => {
+            for (const one of document.querySelectorAll("[data-silence]")) {
+                one.dataset.silence = "100";
+            }
+        }"""
+    )
+    page.wait_for_timeout(1500)
+    expect(page.get_by_text(re.compile("^no update for")).first).to_be_hidden()
+
+
+def move(running: Running, number: int, name: str, done: int) -> None:
+    """Report for the job: a real one would have to be waited for."""
+    now = "strftime('%Y-%m-%d %H:%M:%f', 'now')"
+    running.site.sql(
+        f"UPDATE builds_buildprogress SET current = {done}, updated = {now}"
+        f" WHERE build_id = {number} AND group_name LIKE '%\"{name}\"%'"
+    )
+
+
+def test_a_refresh_brings_what_is_open_and_no_more(page: Page, running: Running, large: int):
+    page.goto(address(large))
+    folded = branch(page, "Supplier 33").last
+    folded.locator("> summary").click()
+    expect(page.get_by_text("File 3399", exact=True)).to_be_visible()
+    other = branch(page, "Supplier 34").last.locator("> summary")
+    other.focus()
+    with page.expect_response(
+        lambda answer: "live=" in answer.url and answer.status == 200
+    ) as told:
+        move(running, large, "File 3307", 7)
+    expect(page.locator("li", has_text="File 3307").last).to_contain_text("7/10 (70%)")
+    expect(folded).to_contain_text("7/1000 (0%)")
+    expect(folded).to_have_attribute("open", "")
+    expect(other).to_be_focused()
+    assert told.value.text().count("<progress") == 1 + 50 + 200
+    # Folded again, it is in no refresh any more.
+    folded.locator("> summary").click()
+    with page.expect_response(
+        lambda answer: "live=" in answer.url and "open=" not in answer.url and answer.status == 200
+    ) as told:
+        move(running, large, "File 3307", 0)
+    assert "File 3307" not in told.value.text()
+    expect(folded).to_contain_text("0/1000 (0%)")
+    expect(page.get_by_text("File 3307", exact=True)).to_have_count(0)
+
+
+def test_unfolded_branches_stay_so_through_a_refresh(page: Page, running: Running, large: int):
+    page.goto(address(large))
+    page.get_by_role("button", name="Unfold all").click()
+    expect(page.get_by_text("File 0", exact=True)).to_be_visible()
+    shown = bars(page)
+    with page.expect_response(lambda answer: "live=" in answer.url and answer.status == 200):
+        move(running, large, "File 5", 9)
+    expect(page.locator("li", has_text="File 5").filter(has_text="9/10 (90%)").last).to_be_visible()
+    assert bars(page) == shown
+    move(running, large, "File 5", 10)
+
+
+def test_all_bars_of_a_large_tree_are_not_sent_again(page: Page, running: Running, large: int):
+    page.goto(address(large, "?progress=all"))
+    with page.expect_response(
+        lambda answer: "live=" in answer.url and answer.status == 200
+    ) as told:
+        move(running, large, "File 3305", 1)
+    assert "<progress" not in told.value.text()
+    expect(page.locator("#progress progress")).to_have_count(BARS)
+    move(running, large, "File 3305", 0)

@@ -143,9 +143,20 @@
 
     /* --- after a refresh --- */
 
+    /* The text of a bar changes, so that its place is told by its id. */
+    let focused = null;
+    document.addEventListener("htmx:oobBeforeSwap", () => {
+        focused = document.activeElement?.closest("#progress summary")?.parentElement.id ?? null;
+    }, true);
+    const focusAgain = (id) => {
+        if (document.activeElement === document.body)
+            document.getElementById(id)?.querySelector("summary").focus({ preventScroll: true });
+    };
+
     document.addEventListener("jc:fresh", (event) => {
         if (event.target.id !== "progress") return;
         showButtons();
+        if (focused) queueMicrotask(focusAgain.bind(null, focused));
         for (const details of section().querySelectorAll("details[open]")) {
             if (!folded(details)) continue;
             const since = opened.get(key(details));
@@ -177,7 +188,7 @@
     };
 
     const count = () => {
-        if (!section()) return;
+        if (!section() || section().querySelector("[data-kept]")) return;
         const root = live();
         /* A page that is not asked for again can't know that nothing came. */
         const isFresh = root?.classList.contains("jc-is-live") && !root.classList.contains("jc-live-broken");
