@@ -136,6 +136,20 @@ def test_after_a_logout_a_branch_says_so(contexts, running: Running, large: int)
     expect(folded.get_by_text("Not loaded: you are logged out.")).to_be_visible()
 
 
+def move(running: Running, number: int, name: str, done: int) -> None:
+    """Report for the job: a real one would have to be waited for."""
+    now = "strftime('%Y-%m-%d %H:%M:%f', 'now')"
+    running.site.sql(
+        f"UPDATE builds_buildprogress SET current = {done}, updated = {now}"
+        f" WHERE build_id = {number} AND group_name LIKE '%\"{name}\"%'"
+    )
+
+
+def nothing_new(route) -> None:
+    """Answer as the server does when nothing has changed."""
+    route.fulfill(status=204, headers={"X-Live-Stamp": "the same", "X-Live-Every": "2"})
+
+
 def test_a_bar_that_stands_still_says_for_how_long_and_counts_on(page: Page, running: Running):
     running.close_gate("shelves")
     open_job(page, "Count the shelves")
@@ -151,34 +165,42 @@ def test_a_bar_that_stands_still_says_for_how_long_and_counts_on(page: Page, run
     still = page.locator("#progress").get_by_text(re.compile(r"^no update for 1 min \d+ s$"))
     expect(still).to_have_count(2)
     expect(still.first).to_be_visible()
+    # The script counts on while the server says that there is nothing new, and begins to say so.
+    page.route("**live=**", nothing_new)
+    page.wait_for_timeout(2_500)  # a refresh may have been under way
     said = still.first.inner_text()
     expect(still.first).not_to_have_text(said)
+    page.evaluate(
+        """() => {
+            for (const one of document.querySelectorAll("[data-silence]")) {
+                one.dataset.stillAfter = "100000";
+            }
+        }"""
+    )
+    expect(still.first).to_be_hidden()
+    page.evaluate("document.querySelector('[data-silence]').dataset.stillAfter = '30'")
+    expect(still.first).to_be_visible()
+    page.unroute("**live=**")
     running.open_gate("shelves")
     expect(page.get_by_text(re.compile("^no update for"))).to_have_count(0)
 
 
-def test_silence_is_not_counted_while_the_page_knows_of_nothing(page: Page, large: int):
+def test_silence_is_not_counted_while_the_server_is_away(
+    page: Page, running: Running, large: int, watch
+):
     """A page that gets no answer can't know that the job is silent."""
+    move(running, large, "File 2005", 5)
     page.goto(address(large))
-    page.evaluate("document.getElementById('content-main').classList.add('jc-live-broken')")
-    page.evaluate(
-        """() => {
-            for (const one of document.querySelectorAll("[data-silence]")) {
-                one.dataset.silence = "100";
-            }
-        }"""
-    )
-    page.wait_for_timeout(1500)
-    expect(page.get_by_text(re.compile("^no update for")).first).to_be_hidden()
-
-
-def move(running: Running, number: int, name: str, done: int) -> None:
-    """Report for the job: a real one would have to be waited for."""
-    now = "strftime('%Y-%m-%d %H:%M:%f', 'now')"
-    running.site.sql(
-        f"UPDATE builds_buildprogress SET current = {done}, updated = {now}"
-        f" WHERE build_id = {number} AND group_name LIKE '%\"{name}\"%'"
-    )
+    page.route("**live=**", lambda route: route.abort())
+    watch.expected += ["ERR_FAILED", "htmx"]
+    expect(page.get_by_text("The server does not answer")).to_be_visible()
+    page.evaluate("document.querySelector('[data-silence]').dataset.silence = '100'")
+    page.wait_for_timeout(2_500)
+    still = page.get_by_text(re.compile("^no update for"))
+    expect(still.first).to_be_hidden()
+    page.unroute("**live=**")
+    page.route("**live=**", nothing_new)
+    expect(still.first).to_be_visible()
 
 
 def test_a_refresh_brings_what_is_open_and_no_more(page: Page, running: Running, large: int):
@@ -192,11 +214,14 @@ def test_a_refresh_brings_what_is_open_and_no_more(page: Page, running: Running,
         lambda answer: "live=" in answer.url and answer.status == 200
     ) as told:
         move(running, large, "File 3307", 7)
+        move(running, large, "File 3401", 3)
     expect(page.locator("li", has_text="File 3307").last).to_contain_text("7/10 (70%)")
     expect(folded).to_contain_text("7/1000 (0%)")
     expect(folded).to_have_attribute("open", "")
+    expect(other).to_contain_text("3/1000 (0%)")
     expect(other).to_be_focused()
-    assert told.value.text().count("<progress") == 1 + 50 + 200
+    # What moves is sent as well: it may be folded, but would be open if the page were loaded.
+    assert told.value.text().count("<progress") <= 1 + 50 + 300
     # Folded again, it is in no refresh any more.
     folded.locator("> summary").click()
     with page.expect_response(
@@ -206,6 +231,7 @@ def test_a_refresh_brings_what_is_open_and_no_more(page: Page, running: Running,
     assert "File 3307" not in told.value.text()
     expect(folded).to_contain_text("0/1000 (0%)")
     expect(page.get_by_text("File 3307", exact=True)).to_have_count(0)
+    move(running, large, "File 3401", 0)
 
 
 def test_unfolded_branches_stay_so_through_a_refresh(page: Page, running: Running, large: int):
