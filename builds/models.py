@@ -287,7 +287,11 @@ class BuildProgress(models.Model):
     total = models.BigIntegerField()
     status_line = models.TextField(blank=True)
     position = models.PositiveIntegerField(help_text="order of first appearance")
-    updated = models.DateTimeField()
+    updated = models.DateTimeField(help_text="when it was last stored, in database time")
+    # What a rate is told from; empty in rows of an older version, of which none is known.
+    first_current = models.BigIntegerField(null=True)
+    seconds = models.FloatField(null=True, help_text="between the first report and the last")
+    reports = models.BigIntegerField(null=True)
 
     class Meta:
         ordering = ["build_id", "position"]

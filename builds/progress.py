@@ -6,8 +6,9 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import index
+from time import monotonic
 from typing import Any
 
 from builds.models import Build, BuildProgress
@@ -25,6 +26,15 @@ Path = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
+class Pace:
+    """How one path came from its first report to its last: what a rate can be told from."""
+
+    first_current: int
+    seconds: float  # between the two, by the clock of the process that runs the job
+    reports: int
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
     """The last report for one path; `position` is its order of first appearance."""
 
@@ -33,13 +43,38 @@ class Node:
     total: int
     status_line: str
     position: int
+    pace: Pace | None = field(default=None, compare=False)
+
+
+class _Track:
+    """What is remembered of the reports for one path."""
+
+    __slots__ = ("began", "current", "first_current", "last", "position", "reports")
+
+    def __init__(self, position: int) -> None:
+        self.position = position
+        self.reports = 0
+        self.current = self.first_current = 0
+        self.began = self.last = 0.0
+
+    def note(self, current: int) -> None:
+        """Count a report; a bar that falls by more than half begins anew."""
+        self.last = monotonic()
+        if not self.reports or 2 * current < self.current:
+            self.began, self.first_current, self.reports = self.last, current, 0
+        self.current = current
+        self.reports += 1
+
+    def pace(self) -> Pace:
+        """Return it as it stands now."""
+        return Pace(self.first_current, self.last - self.began, self.reports)
 
 
 class ProgressBuffer:
     """The newest report of each path of one build, and which are not written yet."""
 
     def __init__(self) -> None:
-        self._positions: dict[Path, int] = {}
+        self._tracks: dict[Path, _Track] = {}
         self._changed: dict[Path, tuple[int, int, str]] = {}
         self._lock = threading.Lock()
         self.dropped = 0
@@ -58,17 +93,21 @@ class ProgressBuffer:
         Raises TypeError for a str path and for numbers that are no integers.
         """
         path: Path = () if group_name is None else _path(group_name)
-        if path not in self._positions and not self._make_room(path):
+        if path not in self._tracks and not self._make_room(path):
             return
         values = (_whole(current, "current"), _whole(total, "total"), _line(status_line))
         with self._lock:
+            self._tracks[path].note(values[0])
             self._changed[path] = values
 
     def take(self) -> list[Node]:
         """Remove and return the newest unwritten report of each path."""
         with self._lock:
             changed, self._changed = self._changed, {}
-        return [Node(path, *values, self._positions[path]) for path, values in changed.items()]
+            return [
+                Node(path, *values, (track := self._tracks[path]).position, track.pace())
+                for path, values in changed.items()
+            ]
 
     def give_back(self, nodes: list[Node]) -> None:
         """Put reports back after a write that failed, unless newer ones came."""
@@ -78,29 +117,43 @@ class ProgressBuffer:
 
     def _make_room(self, path: Path) -> bool:
         with self._lock:
-            if path in self._positions:
+            if path in self._tracks:
                 return True
-            if len(self._positions) >= MAX_NODES:
+            if len(self._tracks) >= MAX_NODES:
                 is_first, self.dropped = not self.dropped, self.dropped + 1
                 if is_first and self.full:
                     self.full()
                 return False
-            self._positions[path] = len(self._positions)
+            self._tracks[path] = _Track(len(self._tracks))
             return True
 
 
 def row_values(node: Node, redactor: Redactor) -> dict[str, Any]:
     """Return the columns of a node, redacted and cleaned."""
     names = [clean_text(redactor.redact(name), MAX_NAME_CHARS) for name in node.path]
-    group_name = json.dumps(names, ensure_ascii=False)
+    group_name = path_text(names)
+    pace = node.pace
     return {
         "group_name": group_name,
-        "group_digest": hashlib.sha256(group_name.encode()).hexdigest(),
+        "group_digest": path_digest(group_name),
         "current": node.current,
         "total": node.total,
         "status_line": clean_text(redactor.redact(node.status_line), MAX_STATUS_CHARS),
         "position": node.position,
+        "first_current": pace.first_current if pace else None,
+        "seconds": pace.seconds if pace else None,
+        "reports": pace.reports if pace else None,
     }
+
+
+def path_text(names: Sequence[str]) -> str:
+    """Return a path as the column `group_name` has it."""
+    return json.dumps(list(names), ensure_ascii=False)
+
+
+def path_digest(group_name: str) -> str:
+    """Return what a path is found by."""
+    return hashlib.sha256(group_name.encode()).hexdigest()
 
 
 def progress_tree(build: Build) -> ProgressReport:

@@ -120,6 +120,28 @@ def seconds(value: float | None) -> str:
     return f"{hours} h {minutes} min"
 
 
+def whole_seconds(value: float | None) -> str:
+    """Return about how long, at least a second: `45 s`, `2 min 5 s`, `3 h 20 min`."""
+    if value is None:
+        return ""
+    whole = max(round(value), 1)
+    return f"{whole} s" if whole < 60 else seconds(whole)
+
+
+def rate(value: float | None) -> str:
+    """Return steps in a second as `2.5/s`, `12/min` or `3/h`; nothing for what is next to none."""
+    for length, unit in ((1, "s"), (60, "min"), (3_600, "h")):
+        number = _rounded((value or 0.0) * length)
+        if number >= 1 or (unit == "h" and number > 0):
+            return f"{number:g}/{unit}" if number < 10 else f"{number:,.0f}/{unit}"
+    return ""
+
+
+def _rounded(number: float) -> float:
+    """Keep one place below ten, none above."""
+    return round(number, 1) if number < 10 else float(round(number))
+
+
 def progress_text(root: ProgressReport) -> str:
     """Return a progress tree as indented lines."""
     return "\n".join(f"{'  ' * depth}{visible(_label(node))}" for depth, node in root.walk())

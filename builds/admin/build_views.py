@@ -29,6 +29,7 @@ from builds.models import Build, BuildPayload, BuildQuerySet
 from builds.pages import deletion as deletion_pages
 from builds.pages import log as log_pages
 from builds.pages import log_files
+from builds.pages.progress import branch_part
 from jobcontrol.exceptions import JobControlException, RetvalError
 from jobcontrol.utils import TracebackInfo
 
@@ -58,6 +59,11 @@ class BuildViews(BuildAdminBase):
             path("<int:number>/keep/", guard(self.keep_view), name="builds_build_keep"),
             path("<int:number>/log/", guard(self.log_view), name="builds_build_log"),
             path("<int:number>/log/news/", guard(self.log_news), name="builds_build_log_news"),
+            path(
+                "<int:number>/progress/",
+                guard(self.progress_view),
+                name="builds_build_progress",
+            ),
             path(
                 "<int:number>/download/<str:name>",
                 guard(self.download_view),
@@ -105,6 +111,14 @@ class BuildViews(BuildAdminBase):
             response.headers["X-Log-Over"] = "yes"
         response.headers["Cache-Control"] = "private, no-store"
         return response
+
+    @method_decorator(require_safe)
+    def progress_view(self, request: HttpRequest, number: int) -> HttpResponse:
+        """Answer with the bars below one branch of the progress, which the page puts there."""
+        found = branch_part(self.build_or_404(request, number), request.GET)
+        if found is None:
+            raise Http404("There is no such branch.")
+        return TemplateResponse(request, "builds/_progress_branch.html", found)
 
     @method_decorator(require_safe)
     def download_view(self, request: HttpRequest, number: int, name: str) -> HttpResponseBase:

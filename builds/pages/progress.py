@@ -1,25 +1,61 @@
-"""A build's progress as a nested list of bars."""
+"""A build's progress as a nested list of bars, of which only so many are on the page at once."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from builds.models import Build
-from builds.progress import progress_tree
-from jobcontrol.utils import ProgressReport
+from builds.pages.bars import Bar, database_now, read_bars
 
-SHOWN = 500  # bars, until all are asked for
-OPEN_BARS = 100  # a larger tree is folded below its first levels
-OPEN_DEPTH = 1
+WHOLE = 100  # bars; a tree of no more is shown whole
+BY_ITSELF = 200  # bars, with the branches that are opened because something happens there
+UNFOLDED = 500  # bars, when all branches are to be unfolded
+MOST = 1_000  # bars, with the branches that somebody opened; more only when all are asked for
+BRANCHES_OPENED = 200
+ALL = "all"
 STEPS = 10  # colours from red to green
+
+Status = Build.Status
+
+
+@dataclass(frozen=True)
+class View:
+    """The build that the bars are of, and which branches are to be open."""
+
+    status: str
+    now: float
+    opened: frozenset[str] = frozenset()
+    every: bool = False  # bar, however many there are
+
+    @property
+    def running(self) -> bool:
+        """Whether more is to come."""
+        return self.status == Status.RUNNING
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it ended before its time."""
+        return self.status in (Status.FAILED, Status.CANCELLED)
+
+    def interesting(self, bar: Bar) -> bool:
+        """Whether something happens there, or is where the build stopped."""
+        return (self.running or self.stopped) and bar.begun and not bar.finished
+
+    def silence(self, bar: Bar, *, is_root: bool) -> float | None:
+        """For how long a bar has been silent; None where silence says nothing."""
+        if not self.running or not (is_root or self.interesting(bar)):
+            return None
+        return bar.silence(self.now)
 
 
 @dataclass(frozen=True)
 class ProgressRow:
     """One bar of a nested list: does it open a list below it, how many lists end after it."""
 
+    key: str
     label: str
     current: int
     total: int
@@ -27,62 +63,179 @@ class ProgressRow:
     status_line: str
     shown: int  # what the bar shows, within 0 and `maximum`
     maximum: int
-    step: int | None  # its colour, 0 being red and 10 green; None where nothing can be said
-    opens: bool
-    unfolded: bool
-    closes: range
+    step: str  # its colour: 0 being red and 10 green; `none` where nothing can be said
+    badge: str
+    rate: float | None  # all of these in seconds, None where it can't be known
+    took: float | None
+    took_about: bool  # it is known to a second only
+    took_over: bool  # what came before the first report is not known
+    left: int | None
+    silence: int | None
+    still_after: int
+    is_still: bool
+    opens: bool = False
+    folded: int = 0  # bars directly below it that are not shown
+    remark: str = ""  # on what is below
+    closes: range = range(0)
 
 
 def progress_part(build: Build, query: Mapping[str, str]) -> dict[str, Any]:
-    """Return the bars to show, how many more there are, and how the build failed, if it did.
+    """Return the bars to show and how many there are.
 
-    Bars may all be full, and green, when a build fails: it is said at the first of them.
+    `query` may name branches to be `open`ed, or ask for the whole tree by `progress=all`.
     """
-    nodes = list(progress_tree(build).walk())
-    root = nodes[0][1]
-    if len(nodes) == 1 and root.total == 0 and root.current == 0 and not root.status_line:
-        return {"progress": [], "progress_hidden": 0}
-    limit = len(nodes) if query.get("progress") == "all" else SHOWN
+    root = read_bars(build)
+    if root.report is None and not root.children:
+        return {"progress": [], "progress_count": 0}
+    report = root.report
+    if report is not None and not root.children and not any(report[1:4]):
+        return {"progress": [], "progress_count": 0}
+    view = _view(build, query)
+    count = sum(not bar.is_range for bar in root.walk())
+    rows = rows_of([root], view, opened_branches(root, view))
+    shown = len(rows)
     return {
-        "progress": progress_rows(root, limit),
-        "progress_hidden": max(len(nodes) - limit, 0),
-        "progress_stopped": build.status if build.finished and not build.success else "",
+        "progress": rows,
+        "progress_count": count,
+        "progress_root": root.key,
+        "progress_open": query.get("open", ""),
+        "progress_folds": any(row.opens or row.folded for row in rows[1:]),
+        "progress_all": view.every,
+        # Very many bars are not sent again and again.
+        "progress_kept": view.every and shown > MOST,
     }
 
 
-def progress_rows(tree: ProgressReport, limit: int) -> list[ProgressRow]:
-    """Return `limit` bars of a tree, flat: templates should not recurse that deep.
+def branch_part(build: Build, query: Mapping[str, str]) -> dict[str, Any] | None:
+    """Return the bars below the `branch` that `query` names; None if there is no such branch."""
+    wanted = query.get("branch", "")
+    root = read_bars(build)
+    branch = next((bar for bar in root.walk() if bar.children and bar.key == wanted), None)
+    if branch is None:
+        return None
+    view = _view(build, query)
+    rows = rows_of(branch.children, view, opened_branches(branch, view))
+    return {"progress": rows, "progress_open": query.get("open", "")}
 
-    Those nearest to the root: all groups, before all parts of the first of them.
+
+def opened_branches(top: Bar, view: View) -> set[Bar]:
+    """Return the branches from `top` down whose bars are shown; `top` is one of them.
+
+    Those nearest to the top come first: all groups, before all parts of the first of them.
     """
-    everything = list(tree.walk())
-    by_depth = sorted(range(len(everything)), key=lambda place: everything[place][0])
-    nodes = [everything[place] for place in sorted(by_depth[:limit])]
-    depths = [depth for depth, _ in nodes[1:]] + [0]
-    is_small = len(nodes) <= OPEN_BARS
-    return [
-        _row(
-            node,
-            opens=below > depth,
-            unfolded=is_small or depth < OPEN_DEPTH,
-            closes=max(depth - below, 0),
-        )
-        for (depth, node), below in zip(nodes, depths, strict=True)
-    ]
+    is_small = sum(1 for _ in top.walk()) <= WHOLE
+    unfolds = ALL in view.opened
+    opened: set[Bar] = set()
+    shown = 1
+    waiting = deque([top])
+    while waiting:
+        bar = waiting.popleft()
+        if not bar.children:
+            continue
+        then = shown + len(bar.children)
+        if (
+            bar is top
+            or is_small
+            or view.every
+            or (unfolds and then <= UNFOLDED)
+            or (bar.key in view.opened and then <= MOST)
+            or (then <= BY_ITSELF and view.interesting(bar))
+        ):
+            opened.add(bar)
+            shown = then
+            waiting.extend(bar.children)
+    return opened
 
 
-def _row(node: ProgressReport, *, opens: bool, unfolded: bool, closes: int) -> ProgressRow:
-    current, total = node.current, node.total
+def rows_of(tops: list[Bar], view: View, opened: set[Bar]) -> list[ProgressRow]:
+    """Return the bars from `tops` down, flat: templates should not recurse that deep."""
+    rows: list[ProgressRow] = []
+    waiting = [(0, bar) for bar in reversed(tops)]
+    while waiting:
+        depth, bar = waiting.pop()
+        opens = bar in opened
+        if opens:
+            waiting.extend((depth + 1, child) for child in reversed(bar.children))
+        below = waiting[-1][0] if waiting else 0
+        rows.append(row_of(bar, view, opens=opens, closes=max(depth - below, 0)))
+    return rows
+
+
+def row_of(bar: Bar, view: View, *, opens: bool = False, closes: int = 0) -> ProgressRow:
+    """Return what is shown of one bar."""
+    current, total = bar.current, bar.total
+    is_root = not bar.path and not bar.is_range
+    is_stopped = view.stopped and (is_root or view.interesting(bar))
+    silence = view.silence(bar, is_root=is_root)
+    is_still = silence is not None and silence > bar.still_after
+    left = bar.left(view.now) if view.running and not is_still else None
+    folded = 0 if opens else len(bar.children)
     return ProgressRow(
-        label="Total" if node.name is None else node.name,
+        key=bar.key,
+        label="Total" if bar.name is None else bar.name,
         current=current,
         total=total,
         percent="N/A" if total <= 0 else f"{current * 100 // total}%",
-        status_line=node.status_line or "",
+        status_line=_status_line(bar),
         shown=min(max(current, 0), max(total, 0)),
         maximum=max(total, 1),
-        step=None if total <= 0 else min(max(current * STEPS // total, 0), STEPS),
+        step="stopped" if is_stopped else _step(current, total),
+        badge=_badge(view, is_root=is_root, is_stopped=is_stopped),
+        rate=bar.rate if view.running and not bar.finished else None,
+        took=None if is_root and view.running else _took(bar),
+        took_about=bar.report is None,
+        took_over=(bar.first_current or 0) > 0,
+        left=None if left is None else round(left),
+        silence=None if silence is None else round(silence),
+        still_after=round(bar.still_after),
+        is_still=is_still,
         opens=opens,
-        unfolded=unfolded,
+        folded=folded,
+        remark=_remark(bar, view) if folded else "",
         closes=range(closes),
     )
+
+
+def _view(build: Build, query: Mapping[str, str]) -> View:
+    opened = query.get("open", "").split(".")[-BRANCHES_OPENED:]
+    return View(
+        status=build.status,
+        now=database_now(build) if build.status == Status.RUNNING else 0.0,
+        opened=frozenset(opened),
+        every=query.get("progress") == ALL,
+    )
+
+
+def _status_line(bar: Bar) -> str:
+    if bar.is_range:
+        return f"{bar.children[0].name} … {bar.children[-1].name}"
+    return bar.report.status_line if bar.report else ""
+
+
+def _step(current: int, total: int) -> str:
+    return "none" if total <= 0 else str(min(max(current * STEPS // total, 0), STEPS))
+
+
+def _badge(view: View, *, is_root: bool, is_stopped: bool) -> str:
+    """Bars may all be full, and green, when a build fails: it is said at the first of them."""
+    if is_root:
+        return view.status if view.stopped else ""
+    return "stopped" if is_stopped else ""
+
+
+def _took(bar: Bar) -> float | None:
+    """Return how long what is done took from its first report to the last."""
+    seconds = bar.seconds
+    if not bar.finished or seconds is None or bar.first_current is None:
+        return None
+    # The ends of a branch are known to about a second: when they were stored.
+    return seconds if bar.report or seconds >= 1 else None
+
+
+def _remark(bar: Bar, view: View) -> str:
+    """Say what is wrong within a branch that is folded."""
+    ends = [one for one in bar.walk() if not one.children and view.interesting(one)]
+    if view.stopped:
+        return f"{len(ends)} stopped" if ends else ""
+    still = sum((one.silence(view.now) or 0.0) > one.still_after for one in ends)
+    return f"{still} without an update" if still else ""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from builds import bulk, logs, progress
@@ -55,13 +56,25 @@ def say_each(*, messages: Mapping[int, str], level: int) -> None:
 
 
 def store_progress(*, build_id: int, rows: list[dict[str, Any]]) -> None:
-    """Insert or update progress rows (see `builds.progress.row_values`)."""
-    now = timezone.now()
+    """Insert or update progress rows (see `builds.progress.row_values`).
+
+    `updated` is in database time: pages count from it for how long nothing came, and the clocks of
+    hosts may differ.
+    """
+    now = Now()
     BuildProgress.objects.bulk_create(
         [BuildProgress(build_id=build_id, updated=now, **row) for row in rows],
         update_conflicts=True,
         unique_fields=["build", "group_digest"],
-        update_fields=["current", "total", "status_line", "updated"],
+        update_fields=[
+            "current",
+            "total",
+            "status_line",
+            "updated",
+            "first_current",
+            "seconds",
+            "reports",
+        ],
     )
 
 

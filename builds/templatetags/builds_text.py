@@ -21,6 +21,18 @@ def seconds(value: float | None) -> str:
 
 
 @register.filter
+def whole_seconds(value: float | None) -> str:
+    """Show about how long something takes."""
+    return output.whole_seconds(value)
+
+
+@register.filter
+def rate(value: float | None) -> str:
+    """Show how many steps are done in a second, a minute or an hour."""
+    return output.rate(value)
+
+
+@register.filter
 def moment(value: datetime | None, form: str = "%Y-%m-%d %H:%M:%S") -> SafeString | str:
     """Show a time in the site's zone; the exact one, with its zone, stands in its title.
 

@@ -47,6 +47,15 @@ def depths():
     current_app.report_progress(tuple(f"Level {n}" for n in range(30)), 3, 10, "Digging")
 
 
+def tree(gate):
+    """Report 5,000 bars, of which those of one group move."""
+    for n in range(5000):
+        group = n // 100
+        done = 10 if group < 20 else n % 10 if group == 20 else 0
+        current_app.report_progress((f"Supplier {group}", f"File {n}"), done, 10)
+    wait_at(gate)
+
+
 def hold(value, gate):
     """Keep what it was given until the gate opens."""
     wait_at(gate)
@@ -124,6 +133,11 @@ jobs:
   - id: depths
     title: "Dig deep"
     function: flows:depths
+
+  - id: tree
+    title: "Read five thousand files"
+    function: flows:tree
+    args: [tree]
 
   - id: broken
     title: "Break a basket"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from builds import progress
-from builds.progress import Node, ProgressBuffer, row_values
+from builds.progress import Node, Pace, ProgressBuffer, row_values
 from jobs.redaction import Redactor
 
 NOTHING = Redactor({})
@@ -86,3 +88,57 @@ def test_names_and_lines_are_masked_before_they_are_cut():
         row = row_values(Node((name,), 1, 2, line, 0), secrets)
         assert "hunter" not in row["group_name"]
         assert "hunter" not in row["status_line"]
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    made = Clock()
+    monkeypatch.setattr(progress, "monotonic", made)
+    return made
+
+
+def paces(buffer, clock, *steps):
+    """Report these numbers, a second apart; return what is known of the pace in the end."""
+    for number in steps:
+        buffer.report(("a",), number, 100)
+        clock.now += 1
+    (node,) = buffer.take()
+    return node.pace
+
+
+def test_the_pace_of_a_path_counts_from_its_first_report(clock):
+    buffer = ProgressBuffer()
+    assert paces(buffer, clock, 3) == Pace(first_current=3, seconds=0, reports=1)
+    # What was taken is remembered.
+    assert paces(buffer, clock, 4, 5) == Pace(first_current=3, seconds=2, reports=3)
+    columns = row_values(Node(("a",), 5, 9, "", 0, Pace(3, 2.0, 3)), NOTHING)
+    assert (columns["first_current"], columns["seconds"], columns["reports"]) == (3, 2.0, 3)
+
+
+def test_a_bar_that_falls_by_more_than_half_begins_anew(clock):
+    """A loop that runs once more under the same name."""
+    assert paces(ProgressBuffer(), clock, 0, 50, 100, 0, 10) == Pace(0, 1, 2)
+    # Threads may report a little out of order.
+    assert paces(ProgressBuffer(), clock, 10, 12, 11, 13) == Pace(10, 3, 4)
+
+
+@given(st.lists(st.integers(-(2**70), 2**70), min_size=1, max_size=30))
+def test_the_pace_is_always_within_what_was_reported(numbers):
+    buffer = ProgressBuffer()
+    for number in numbers:
+        buffer.report(None, number, 1)
+    (node,) = buffer.take()
+    assert node.pace is not None
+    assert 1 <= node.pace.reports <= len(numbers)
+    assert node.pace.seconds >= 0
+    assert -(2**63) < node.pace.first_current < 2**63

@@ -243,6 +243,12 @@ TABLE: list[Row] = [
         NO_METHOD,
     ),
     Row(
+        "admin:builds_build_progress",
+        "/admin/builds/build/{build}/progress/?branch={branch}",
+        READERS,
+        NO_METHOD,
+    ),
+    Row(
         "admin:builds_build_download",
         "/admin/builds/build/{build}/download/retval.txt",
         READERS,

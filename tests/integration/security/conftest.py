@@ -12,13 +12,15 @@ from django.contrib.contenttypes.models import ContentType
 from django.test import Client
 from django.utils import timezone
 
-from builds import retvals, services
+from builds import progress, retvals, services
 from builds.groups import make_groups
 from builds.models import Build, BuildPayload, Deletion
+from builds.pages.bars import read_bars
 from builds.plan_models import Plan
 from builds.schedule_models import ScheduledRun
 from builds.token_models import ApiToken
 from jobs.models import ConfigRevision
+from jobs.redaction import Redactor
 from tests.support.clusters import beating
 from tests.support.jobs import use_config
 
@@ -36,6 +38,8 @@ def one_of_everything(db):
     use_config(CONFIG)
     made = Build.objects.create(job_id="job", status="SUCCESSFUL")
     BuildPayload.objects.create(build=made, retval_text="1", retval=retvals.seal(made.pk, 1))
+    row = progress.row_values(progress.Node(("bar",), 1, 2, "", 0), Redactor({}))
+    services.store_progress(build_id=made.pk, rows=[row])
     root = User.objects.create_superuser("root")
     token = ApiToken(name="root's", user=root, expires=timezone.now() + timedelta(days=1))
     services.issue_token(token=token)
@@ -45,6 +49,7 @@ def one_of_everything(db):
         job=quote("job"),
         guarded=quote("guarded"),
         build=made.pk,
+        branch=read_bars(made).key,
         plan=_plan_of("job").pk,
         guarded_plan=_plan_of("guarded").pk,
         other_build=Build.objects.create(job_id="job", status="FAILED").pk,

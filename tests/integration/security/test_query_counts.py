@@ -20,6 +20,7 @@ from builds.models import (
     LogMessage,
 )
 from builds.plan_models import Plan
+from builds.progress import path_digest, path_text
 from builds.schedule_models import ScheduledRun
 from jobs import config, registry
 from jobs.models import ConfigRevision, Job
@@ -173,6 +174,8 @@ PAGES = [
     f"/admin/builds/build/{BUILDS}/log/?q=line+4&at=2000-01-01",
     f"/admin/builds/build/{BUILDS}/log/news/?after=0",
     f"/admin/builds/build/{BUILDS}/change/?progress=all",
+    f"/admin/builds/build/{BUILDS}/change/?open=all",
+    f"/admin/builds/build/{BUILDS}/progress/?branch={path_digest(path_text(()))[:12]}",
     f"/admin/builds/build/?inputs__dep_build__id__exact={BUILDS - 1000}",
     f"/admin/builds/build/{BUILDS}/delete/",
     f"/admin/builds/build/{BUILDS}/download/log.txt",
