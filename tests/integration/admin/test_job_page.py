@@ -43,7 +43,7 @@ def text(response):
 def section(response, name):
     """The text of one section of the page."""
     found = re.search(
-        rf'aria-labelledby="{name}-heading">(.*?)</section>', response.content.decode(), re.S
+        rf'aria-labelledby="{name}-heading"[^>]*>(.*?)</section>', response.content.decode(), re.S
     )
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", found[1])).split())
 
