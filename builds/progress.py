@@ -21,6 +21,13 @@ MAX_PATH_DEPTH = 50
 MAX_STATUS_CHARS = 2_000
 _BIGGEST = 2**63 - 1
 
+
+def _digest(group_name: str) -> str:
+    return hashlib.sha256(group_name.encode()).hexdigest()
+
+
+ROOT_DIGEST = _digest("[]")  # of the total of all
+
 Path = tuple[str, ...]
 
 
@@ -95,7 +102,7 @@ def row_values(node: Node, redactor: Redactor) -> dict[str, Any]:
     group_name = json.dumps(names, ensure_ascii=False)
     return {
         "group_name": group_name,
-        "group_digest": hashlib.sha256(group_name.encode()).hexdigest(),
+        "group_digest": _digest(group_name),
         "current": node.current,
         "total": node.total,
         "status_line": clean_text(redactor.redact(node.status_line), MAX_STATUS_CHARS),
