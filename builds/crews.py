@@ -76,6 +76,7 @@ def crews(clusters: Iterable[Cluster], *, running: Iterable[Build] | None = None
     """Return each of the clusters, which come `with_now`, in two queries whatever their number.
 
     In none where all `running` builds were looked up already; what workers delete is then left out.
+    They stay in their order, but for those of a host that are lost: they come after its others.
     """
     described = [(cluster, _identities(cluster)) for cluster in clusters]
     names = [name for _, found in described for name in found]
@@ -88,7 +89,9 @@ def crews(clusters: Iterable[Cluster], *, running: Iterable[Build] | None = None
         going_on = Deletion.objects.filter(state=Deletion.State.RUNNING, worker__in=names)
         for deletion in going_on.select_related("job").defer("log", "traceback"):
             deletions[deletion.worker].append(deletion)
-    return [_crew(cluster, found, builds, deletions) for cluster, found in described]
+    every = [_crew(cluster, found, builds, deletions) for cluster, found in described]
+    hosts = {host: at for at, host in enumerate(dict.fromkeys(crew.cluster.host for crew in every))}
+    return sorted(every, key=lambda crew: (hosts[crew.cluster.host], not crew.is_alive))
 
 
 def _running(names: Sequence[str]) -> Iterable[Build]:

@@ -98,12 +98,12 @@ def check_this_host() -> tuple[bool, str]:
         return False, f"the database does not answer: {' '.join(str(error).split())}"
     ours = [found for found in every if _is_here(found)]
     if not ours:
-        return False, "no worker of this host has said that it lives: start one with 'qcluster'."
-    newest = ours[0]
+        return False, "no worker of this host has said that it lives: 'worker' starts one."
+    # One that was killed a moment ago may have been heard of after one that lives.
+    newest = next((one for one in ours if one.pk in alive and _is_running(one)), ours[0])
     age = (newest.now - newest.last_seen).total_seconds()
     heard = f"last heard of {max(age, 0.0):.1f}s ago"
-    identity = WorkerIdentity.parse(newest.identity)
-    if identity is None or not identity.is_alive():
+    if not _is_running(newest):
         return False, f"the worker of this host (process {newest.pid}) is gone, {heard}."
     if newest.pk not in alive:
         return False, f"the worker of this host (process {newest.pid}) is silent, {heard}."
@@ -111,6 +111,11 @@ def check_this_host() -> tuple[bool, str]:
     drained = "" if newest.drain_requested is None else " and takes no builds (it is drained)"
     workers = f"process {newest.pid} with {newest.workers} workers"
     return True, f"{workers} lives{drained}, {heard}{trouble}"
+
+
+def _is_running(cluster: Cluster) -> bool:
+    identity = WorkerIdentity.parse(cluster.identity)
+    return identity is not None and identity.is_alive()
 
 
 def _is_here(cluster: Cluster) -> bool:

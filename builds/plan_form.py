@@ -112,11 +112,13 @@ class PlanForm(forms.Form):
         )
 
     def clean(self) -> dict[str, Any]:
-        """Refuse boxes that nothing comes of, and a choice of nothing."""
+        """Refuse boxes that nothing would come of, and a choice of nothing."""
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         named = [*(cleaned.get("after_jobs") or ()), *(cleaned.get("after_more") or ())]
         if cleaned.get("after") == CHOSEN and not named and not self.errors:
             self.add_error("after", "choose at least one job to build after it")
+        if cleaned.get("after") in ("", "none") and named:
+            self.add_error("after", "jobs are chosen below: choose that here too, or none of them")
         return cleaned
 
 

@@ -19,15 +19,19 @@ CANCELLED = "cancelled"
 SUCCESS = "success"
 GONE = "gone"
 
+MADE = "builds"  # where a plan keeps how many it made
+
 
 @dataclass(frozen=True)
 class PlanStatus:
     """`state` is running, waiting, failed, cancelled, success, or gone when no build is left.
 
-    `counts` has the builds by status; what failed and was tried again is not counted.
+    `counts` has the builds by status; what failed and was tried again is not counted. `made` is how
+    many there were at first.
     """
 
     counts: Mapping[str, int] = field(default_factory=dict)
+    made: int = 0
 
     @property
     def state(self) -> str:
@@ -52,6 +56,11 @@ class PlanStatus:
         """How many builds it has."""
         return sum(self.counts.values())
 
+    @property
+    def deleted(self) -> int:
+        """How many of its builds are gone: whether those succeeded is not known any more."""
+        return max(self.made - self.total, 0)
+
 
 def status_of(builds: Iterable[Build]) -> PlanStatus:
     """Return how a plan stands, given its current builds (see `services.current_builds`)."""
@@ -72,4 +81,4 @@ def plan_statuses(plans: Sequence[Plan]) -> dict[int, PlanStatus]:
     found: dict[int, dict[str, int]] = {plan.pk: {} for plan in plans}
     for number, status, count in current.values_list("plan", "status").annotate(Count("pk")):
         found[number][status] = count
-    return {number: PlanStatus(counts) for number, counts in found.items()}
+    return {plan.pk: PlanStatus(found[plan.pk], plan.wish.get(MADE, 0)) for plan in plans}

@@ -53,7 +53,7 @@ class ScheduledRun(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.job_id} at {self.due:%Y-%m-%d %H:%M:%S} UTC"
+        return f"run of {self.job_id} due at {self.due:%Y-%m-%d %H:%M:%S} UTC"
 
 
 class SchedulePause(models.Model):

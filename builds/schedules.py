@@ -15,6 +15,8 @@ logger = logging.getLogger(__name__)
 STEP_SECONDS = 1.0
 # Rows are looked through at each new revision; now and then all the same, should one be missing.
 PLAN_SECONDS = 60.0
+# A job that fails is left alone for so long: within what is on time, and not a traceback a second.
+RETRY_SECONDS = 20.0
 # A supervisor that looks so seldom was not there meanwhile.
 LONGEST_GAP = timedelta(seconds=60)
 # With more to start than it can, times may come so late and are on time all the same.
@@ -28,6 +30,7 @@ class Schedules:
         self._revision: int | None = None
         self._next_plan = float("-inf")
         self._tried: set[str] = set()
+        self._failed: dict[str, float] = {}  # until when they are left alone
         self._last_look: datetime | None = None
         self._there_since: datetime | None = None
 
@@ -53,18 +56,23 @@ class Schedules:
             except Exception:
                 # Whatever is wrong with this job, the others must not wait for it.
                 logger.exception("the schedule of %s can't be followed", job_id)
+                self._failed[job_id] = monotonic() + RETRY_SECONDS
+            else:
+                self._failed.pop(job_id, None)
             if monotonic() > deadline:
                 return
 
     def _in_turn(self, found: list[str]) -> list[str]:
-        """Leave out what was tried already, until all had their turn.
+        """Leave out what was tried already, until all had their turn, and what failed lately.
 
-        One that fails, or has very much to catch up, is due first at each look.
+        One that has very much to catch up is due first at each look.
         """
-        left = [job_id for job_id in found if job_id not in self._tried]
+        now = monotonic()
+        ready = [job_id for job_id in found if self._failed.get(job_id, now) <= now]
+        left = [job_id for job_id in ready if job_id not in self._tried]
         if not left:
             self._tried.clear()
-        return left or found
+        return left or ready
 
     def _since(self, now: datetime) -> datetime:
         """Return since when this supervisor has looked all the time; a while ago at most."""

@@ -71,6 +71,11 @@ class JobStatus:
     dependencies: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
 
+    @property
+    def has_outdated_inputs(self) -> bool:
+        """Whether a new build would use what is outdated, unless that is built first."""
+        return len(self.stale_reasons) > len(self.own_stale_reasons)
+
 
 def job_statuses(jobs: Iterable[Job]) -> dict[str, JobStatus]:
     """Return where each of `jobs` stands, by job id."""

@@ -43,7 +43,7 @@ def options(
 
     Raises InvalidRequest for a `dependencies` that there is not.
     """
-    if dependencies not in set(Dependencies):
+    if dependencies not in list(Dependencies):  # no set: it may be anything at all
         raise InvalidRequest(
             f"dependencies must be {', '.join(Dependencies)}, not {dependencies!r}."
         )

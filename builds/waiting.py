@@ -98,7 +98,7 @@ def spoken(seconds: float) -> str:
 
 
 def _nobody_serves(name: str, clusters: Sequence[Cluster]) -> str:
-    command = "manage.py qcluster" + ("" if name == DEFAULT_QUEUE else f" --queue {name}")
+    command = "jobcontrol-cli worker" + ("" if name == DEFAULT_QUEUE else f" --queue {name}")
     if not clusters:
         return f"no cluster is alive: start one with '{command}'"
     serving = [cluster for cluster in clusters if name in cluster.queues]
@@ -115,9 +115,14 @@ def _workers(name: str, site: Site) -> str:
     workers = sum(cluster.workers for cluster in serving)
     served = {queue for cluster in serving for queue in cluster.queues}
     free = workers - sum(site.by_queue.get(queue, 0) for queue in served)
+    # Others may be idle beside them.
+    of_it = "" if name == DEFAULT_QUEUE else f" for the queue '{name}'"
     if free <= 0:
-        return "the only worker is busy" if workers == 1 else f"all {workers} workers are busy"
-    return f"{free} of {workers} workers {'is' if free == 1 else 'are'} free for the next in line"
+        if workers == 1:
+            return f"the only worker{of_it} is busy"
+        return f"all {workers} workers{of_it} are busy"
+    verb = "is" if free == 1 else "are"
+    return f"{free} of {workers} workers{of_it} {verb} free for the next in line"
 
 
 def inputs_awaited(numbers: Sequence[int]) -> dict[int, str]:

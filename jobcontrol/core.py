@@ -113,11 +113,10 @@ class JobControl:
         """
         job = _job(job_id)
         chosen = recorder().call(lambda: uses.read(job, _choice(dependency_builds)))
-        rebuild = rebuild_reverse_dependencies
         options = uses.options(
             dependencies=dependencies,
             build_now=chosen[1],
-            rebuild=rebuild if isinstance(rebuild, bool) else [str(name) for name in rebuild],
+            rebuild=_followers(rebuild_reverse_dependencies),
         )
         if options.are_plain:
             services.refuse_unarmed(job=job, arm=arm)
@@ -296,6 +295,8 @@ def _choice(given: Mapping[Any, Any] | None) -> dict[str, int | str]:
 
     Raises InvalidRequest naming all that is none.
     """
+    if given is not None and not isinstance(given, Mapping):
+        raise InvalidRequest(f"dependency_builds must map jobs to builds, not be {given!r}.")
     found: dict[str, int | str] = {}
     wrong = []
     for name, value in (given or {}).items():
@@ -308,6 +309,20 @@ def _choice(given: Mapping[Any, Any] | None) -> dict[str, int | str]:
     if wrong:
         raise InvalidRequest("; ".join(wrong) + ".")
     return found
+
+
+def _followers(given: bool | Iterable[object]) -> bool | list[str]:
+    """Return the jobs to rebuild as `uses.options` takes them. Raises InvalidRequest for no list.
+
+    A text is none, though Python would take it for a list of its letters.
+    """
+    if isinstance(given, bool):
+        return given
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        raise InvalidRequest(
+            f"rebuild_reverse_dependencies must be True, False or a list of jobs, not {given!r}."
+        )
+    return [str(name) for name in given]
 
 
 def _trigger() -> str:

@@ -24,7 +24,7 @@ class JobControlAdminSite(AdminSite):
     empty_value_display = "–"
     # What shows the start page: set by `builds.admin`, which is registered here and not the other
     # way round.
-    dashboard: Callable[[HttpRequest, dict[str, Any]], HttpResponse] | None = None
+    dashboard: Callable[[HttpRequest, str], HttpResponse] | None = None
 
     def index(  # type: ignore[override]  # a refresh may answer without a page
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -33,14 +33,7 @@ class JobControlAdminSite(AdminSite):
         if self.dashboard is None:
             return super().index(request, extra_context)
         request.current_app = self.name
-        context = {
-            **self.each_context(request),
-            "title": self.index_title,
-            "subtitle": None,
-            **(extra_context or {}),
-        }
-        context["app_list"] = context["available_apps"]
-        return self.dashboard(request, context)
+        return self.dashboard(request, self.index_title)
 
     def get_app_list(
         self, request: HttpRequest, app_label: str | None = None

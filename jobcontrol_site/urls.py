@@ -9,6 +9,8 @@ from builds.api import errors as api_errors
 from builds.api import site as api
 from jobcontrol_site import errors
 
+admin.autodiscover()
+
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),

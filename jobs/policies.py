@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jobs.problems import describe, nearest
+from jobs.problems import describe, nearest, quoted
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw]?)", re.IGNORECASE)
@@ -36,7 +36,8 @@ def duration(value: object) -> float:
     found = parse_duration(value) if isinstance(value, str) else value
     if isinstance(found, bool) or not isinstance(found, int | float):
         wanted = "a number of seconds, or such as 90s, 10m, 2h or 1d"
-        raise ValueError(f"must be {wanted}, not {describe(value)}")  # noqa: TRY004
+        given = quoted(value) if isinstance(value, str) else describe(value)
+        raise ValueError(f"must be {wanted}, not {given}")  # noqa: TRY004
     if not 0 < found <= LONGEST:  # not so for nan either
         raise ValueError("must be above 0 and at most ten years")
     return float(found)

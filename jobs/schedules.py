@@ -64,7 +64,7 @@ class Schedule:
     kwargs: dict[str, Any] | None = None
 
     def __str__(self) -> str:
-        return self.cron or f"every {spoken(self.every)}"
+        return _named(self.cron, self.every)
 
     def due_after(self, moment: datetime) -> Iterator[datetime]:
         """Yield all times at which it is due after `moment`, in order, in UTC."""
@@ -108,6 +108,16 @@ def stored(rows: Iterable[Mapping[str, Any]]) -> dict[str, Schedule]:
     Raises ValueError for arguments that it can't have made.
     """
     return {row["key"]: _from_json(row) for row in rows}
+
+
+def name_of(rows: Iterable[Mapping[str, Any]], key: str) -> str:
+    """Return what the stored entry with this key is called; "" when there is none any more."""
+    found = (row for row in rows if row["key"] == key)
+    return next((_named(row.get("cron", ""), row.get("every", 0.0)) for row in found), "")
+
+
+def _named(cron: str, every: float) -> str:
+    return cron or f"every {spoken(every)}"
 
 
 def _from_json(row: Mapping[str, Any]) -> Schedule:
@@ -233,7 +243,8 @@ def read(value: object) -> tuple[tuple[Schedule, ...], list[Mistake]]:
         place, name = ((index,), f"entry {index + 1}: ") if is_list else ((), "")
         mistakes += [((*place, *within), name + text) for within, text in reader.mistakes]
         for entry in entries:
-            if entry in found:
+            # With a mistake in it, it may be alike only because of what stands in for the mistake.
+            if entry in found and not reader.mistakes:
                 mistakes.append((place, f"{name}{str(entry)!r} stands here twice"))
             found.append(entry)
     if len(found) > MAX_ENTRIES:

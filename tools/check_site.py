@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import django
+from django.conf import settings
 from django.core.management import CommandError, call_command
 
 from tests import bootstrap
@@ -17,6 +19,7 @@ def main() -> int:
     """Check and return the exit code."""
     sys.stdout.write(f"Checking the site and its migrations in {bootstrap.FOLDER.name} …\n")
     django.setup()
+    import_module(settings.ROOT_URLCONF)  # which finds the admin's pages, to be checked too
     try:
         call_command("check", fail_level="WARNING")
         call_command("makemigrations", check=True, dry_run=True)

@@ -9,17 +9,18 @@ from django.contrib.admin.utils import quote, unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from builds.admin import filters
 from builds.admin.build_views import MAY_DELETE, MAY_UNPICKLE, BuildViews
+from builds.admin.live import live_page
 from builds.admin.shared import LongListMixin, partial, user_of
 from builds.models import Build, Deletion
 from builds.pages.build import build_page
 from builds.pages.deletion import bulk_deletion_page
+from builds.pages.stamps import build_stamp
 from builds.status import reason
 from builds.waiting import reasons
 from jobcontrol_site import output
@@ -115,19 +116,22 @@ class BuildAdmin(LongListMixin, ReadOnlyMixin, BuildViews):
             return self._gone(request, object_id)
         if not self.has_view_permission(request, build):
             raise PermissionDenied
-        may_delete = request.user.has_perm(MAY_DELETE)
-        context = {
-            **self.admin_site.each_context(request),
-            **build_page(build, request.GET),
-            "title": f"Build #{build.pk}",
-            "opts": self.opts,
-            "object_id": object_id,
-            "may_delete": may_delete,
-            "may_cancel": self.has_cancel_permission(request),
-            "may_unpickle": request.user.has_perm(MAY_UNPICKLE),
-            **(extra_context or {}),
-        }
-        return TemplateResponse(request, "builds/build.html", context)
+        found = build
+
+        def make() -> dict[str, Any]:
+            return {
+                **self.admin_site.each_context(request),
+                **build_page(found, request.GET),
+                "title": f"Build #{found.pk}",
+                "opts": self.opts,
+                "object_id": object_id,
+                "may_delete": request.user.has_perm(MAY_DELETE),
+                "may_cancel": self.has_cancel_permission(request),
+                "may_unpickle": request.user.has_perm(MAY_UNPICKLE),
+                **(extra_context or {}),
+            }
+
+        return live_page(request, "builds/build.html", stamp=build_stamp(build), make=make)
 
     def _gone(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Lead to the deletion of a build that was deleted, else to the start, with a word."""

@@ -7,18 +7,30 @@ from typing import Any, cast
 from django.conf import settings
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 
-from builds.pages.dashboard import dashboard
+from builds.admin.live import PARAMETER, live_page
+from builds.pages.dashboard import dashboard, dashboard_stamp, running_builds
 
 TEMPLATE = "admin/index.html"
 
 
-def start_page(request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
-    """Show the start page within the admin's `context`."""
+def start_page(request: HttpRequest, title: str) -> HttpResponse:
+    """Show the start page, or what is new on it."""
     may = cast("Any", request.user).has_perm
-    parts = {**dashboard(may), "config_path": settings.JOBCONTROL_CONFIG}
-    return TemplateResponse(request, TEMPLATE, {**context, **parts})
+    running = running_builds()
+
+    def make() -> dict[str, Any]:
+        parts = {
+            **dashboard(may, running),
+            "title": title,
+            "config_path": settings.JOBCONTROL_CONFIG,
+        }
+        if PARAMETER in request.GET:
+            return parts
+        frame = admin.site.each_context(request)
+        return {**frame, **parts, "app_list": frame["available_apps"]}
+
+    return live_page(request, TEMPLATE, stamp=dashboard_stamp(running), make=make)
 
 
 cast("Any", admin.site).dashboard = start_page

@@ -18,8 +18,9 @@ from builds.readiness import why_not
 from builds.status import JobStatus, job_statuses, reason
 from builds.waiting import reasons, unserved
 from jobs import tags
-from jobs.docs import call_code_of, rst_to_html
+from jobs.docs import call_code_of
 from jobs.models import Job
+from jobs.rst import rst_to_html
 
 BUILDS_SHOWN = 25  # per page
 NEIGHBOURS_SHOWN = 100

@@ -12,7 +12,6 @@ from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString
@@ -26,8 +25,10 @@ from builds.admin.filters import YesNoMenu
 from builds.admin.graph import GraphMixin
 from builds.admin.job_list import JobChangeList, ProblemMenu, StatusFilter, TagMenu, row_of
 from builds.admin.job_page import job_page
+from builds.admin.live import live_page
 from builds.admin.shared import partial, user_of
 from builds.models import Build
+from builds.pages.stamps import job_stamp
 from jobcontrol.exceptions import JobControlException
 from jobs.admin import JobAdmin
 from jobs.models import Job
@@ -144,10 +145,15 @@ class BuildableJobAdmin(GraphMixin, JobAdmin):
         job = self._visible_job(request, object_id)
         if job is None:
             return self._not_there(request, object_id)
-        context = asking.page_context(
-            request, self, title=job.label, object_id=object_id, **job_page(job, request)
-        )
-        return TemplateResponse(request, "builds/job.html", {**context, **(extra_context or {})})
+        found = job
+
+        def make() -> dict[str, Any]:
+            context = asking.page_context(
+                request, self, title=found.label, object_id=object_id, **job_page(found, request)
+            )
+            return {**context, **(extra_context or {})}
+
+        return live_page(request, "builds/job.html", stamp=job_stamp(job), make=make)
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None

@@ -10,7 +10,6 @@ from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString
@@ -18,10 +17,12 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from builds import history, services
 from builds.admin import asking, filters
+from builds.admin.live import live_page
 from builds.admin.resuming import ResumePage
 from builds.admin.shared import LongListMixin, partial, user_of
 from builds.models import Build
 from builds.pages.plan import counts_in_words, plan_page
+from builds.pages.stamps import plan_stamp
 from builds.plan_models import Plan
 from builds.plan_status import plan_statuses
 from jobs.admin import ReadOnlyMixin
@@ -118,15 +119,20 @@ class PlanAdmin(LongListMixin, ReadOnlyMixin, PlanAdminBase):
         plan = self.get_object(request, unquote(object_id))
         if plan is None:
             return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined, no-any-return]
-        context = asking.page_context(
-            request,
-            self,
-            title=f"Plan {plan.pk}",
-            object_id=object_id,
-            fits=request.GET.get("fit") == "1",
-            **plan_page(plan),
-        )
-        return TemplateResponse(request, "builds/plan.html", {**context, **(extra_context or {})})
+        found = plan
+
+        def make() -> dict[str, Any]:
+            context = asking.page_context(
+                request,
+                self,
+                title=f"Plan {found.pk}",
+                object_id=object_id,
+                fits=request.GET.get("fit") == "1",
+                **plan_page(found),
+            )
+            return {**context, **(extra_context or {})}
+
+        return live_page(request, "builds/plan.html", stamp=plan_stamp(plan), make=make)
 
     @method_decorator(require_POST)
     def cancel_view(self, request: HttpRequest, number: int) -> HttpResponse:

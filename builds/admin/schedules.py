@@ -10,6 +10,7 @@ from django.utils.safestring import SafeString
 from builds.admin.filters import ChoiceMenu, JobFilter
 from builds.admin.shared import LongListMixin, partial
 from builds.schedule_models import ScheduledRun
+from jobs import schedules
 from jobs.admin import ReadOnlyMixin
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ else:
 class ScheduledRunAdmin(LongListMixin, ReadOnlyMixin, ScheduledRunAdminBase):
     """Due times of jobs, with what became of them."""
 
-    list_display = ["due_at", "job_link", "state_badge", "build_link", "reason_text"]
+    list_display = ["due_at", "job_link", "by_entry", "state_badge", "build_link", "reason_text"]
     list_display_links = ["due_at"]
     list_filter = [("state", ChoiceMenu), JobFilter]
     list_select_related = ["job", "build"]
@@ -30,7 +31,9 @@ class ScheduledRunAdmin(LongListMixin, ReadOnlyMixin, ScheduledRunAdminBase):
     search_fields = ["=build_number", "job__id", "job__title"]
     search_help_text = "A build's number, or a part of a job's id or title"
     change_list_template = "builds/scheduled_runs.html"
-    fields = ["job_link", "due_at", "state_badge", "reason_text", "build_link", "decided_at"]
+    fields = [
+        "job_link", "by_entry", "due_at", "state_badge", "reason_text", "build_link", "decided_at"
+    ]  # fmt: skip
 
     @admin.display(description="due")
     def due_at(self, run: ScheduledRun) -> SafeString:
@@ -41,6 +44,12 @@ class ScheduledRunAdmin(LongListMixin, ReadOnlyMixin, ScheduledRunAdminBase):
     def job_link(self, run: ScheduledRun) -> SafeString:
         """The job, with a link to it."""
         return partial("builds/_job_link.html", job=run.job)
+
+    @admin.display(description="by")
+    def by_entry(self, run: ScheduledRun) -> SafeString | None:
+        """Which entry of the schedule, as long as the file has it."""
+        name = schedules.name_of(run.job.schedules, run.entry)
+        return partial("builds/_run_entry.html", name=name) if name else None
 
     @admin.display(description="state")
     def state_badge(self, run: ScheduledRun) -> SafeString:

@@ -17,10 +17,12 @@ from django.db.models.functions import Left, Now
 from django.utils import timezone
 
 from builds import context_processors
+from builds.among import among
 from builds.crews import Crew, crews, is_alive
 from builds.estimates import time_left, usual_durations
 from builds.models import Build, BuildProgress, BuildQuerySet
 from builds.pages.progress import ProgressRow, progress_rows
+from builds.pages.stamps import stamp_of
 from builds.progress import ROOT_DIGEST
 from builds.schedule_models import ScheduledRun
 from builds.services import entries_of
@@ -29,6 +31,7 @@ from builds.status import reason
 from builds.upkeep_models import Cluster
 from builds.waiting import Site, inputs_awaited, why_queued
 from jobcontrol.utils import ProgressReport
+from jobs import registry
 from jobs.schedules import Schedule
 
 RUNNING_SHOWN = 20
@@ -36,6 +39,8 @@ SHOWN = 10  # of all else
 COUNTED = 1_000  # builds that run, or that wait; more are "more than 1000"
 BARS_READ = 5_000  # rows of progress, where jobs report no total of all
 FAILURES_READ = 100  # the newest; those of one job are one line
+FAILURES_LOOKED_AT = 1_000  # to find them among those that failed with another
+EVERY_SECONDS = 5.0  # between two looks while the page is open
 FIRST_CHARS = 500  # of a message, which may be long
 DAY = timedelta(days=1)
 
@@ -81,31 +86,50 @@ class RunLine:
     is_paused: bool
 
 
-def dashboard(may: Callable[[str], bool]) -> dict[str, Any]:
+def dashboard(may: Callable[[str], bool], running: Sequence[Build]) -> dict[str, Any]:
     """Return what the start page shows to somebody who `may` do what; None for what is not theirs.
 
-    `may` is asked with names of permissions.
+    `may` is asked with names of permissions; `running` are the `running_builds`.
     """
-    sees_builds, sees_jobs = may("builds.view_build"), may("jobs.view_job")
-    sees_workers = may("builds.view_cluster")
+    sees_builds = may("builds.view_build")
     clusters = context_processors.clusters()
-    running = _running() if sees_builds or sees_workers else []
     return {
         "running": _running_part(running) if sees_builds else None,
         "queue": _queue_part(running, clusters) if sees_builds else None,
         "failures": _failures_part() if sees_builds else None,
-        "standing": standing() if sees_jobs else None,
+        "standing": standing() if may("jobs.view_job") else None,
         "schedule": _schedule_part() if may("builds.view_scheduledrun") else None,
-        "workers": _workers_part(clusters, running) if sees_workers else None,
+        "workers": _workers_part(clusters, running) if may("builds.view_cluster") else None,
         "counted": COUNTED,
         "shown": SHOWN,
     }
 
 
+def dashboard_stamp(running: Sequence[Build]) -> tuple[str, float]:
+    """Return the page's stamp, and after how many seconds to look again: a few steps into indexes.
+
+    While something runs each look is another one, and once in a minute anyway: the page says how
+    long things take, and how long ago they were.
+    """
+    now = timezone.now().timestamp()
+    if running:
+        return stamp_of(now), EVERY_SECONDS
+    unstarted = Build.objects.filter(status__in=(Build.Status.QUEUED, Build.Status.WAITING))
+    clusters = context_processors.clusters()
+    facts: list[object] = [
+        now // 60,
+        sorted(unstarted.order_by().values_list("pk", "status")[:COUNTED]),
+        Build.objects.newest_first().values_list("pk", flat=True).first(),
+        [(one.pk, one.trouble, one.drain_requested, is_alive(one)) for one in clusters],
+        *(standing(), registry.problems()),
+    ]
+    return stamp_of(*facts), EVERY_SECONDS
+
+
 # --- What runs ------------------------------------------------------------------------------------
 
 
-def _running() -> list[Build]:
+def running_builds() -> list[Build]:
     """Return all that runs, the newest first: there are hardly more than there are workers."""
     running = Build.objects.running().newest_first().select_related("job")
     return list(running.only(*_LIGHT, "job__title")[:COUNTED])
@@ -169,13 +193,13 @@ def _queue_part(running: Sequence[Build], clusters: Iterable[Cluster]) -> dict[s
 def _first(builds: BuildQuerySet, *order: Any) -> tuple[list[Build], int]:
     """Return the first of the oldest builds, and how many these are, in one query."""
     oldest = builds.order_by("pk").values("pk")[:COUNTED]
-    rows = Build.objects.filter(pk__in=oldest).annotate(among=Window(Count("pk")))
+    rows = Build.objects.filter(among(oldest)).annotate(number=Window(Count("pk")))
     found: list[Any] = list(
         rows.select_related("job")
         .only(*_LIGHT, "job__title", "job__concurrency")
         .order_by(*order)[:SHOWN]
     )
-    return found, found[0].among if found else 0
+    return found, found[0].number if found else 0
 
 
 def _site(running: Sequence[Build], clusters: Iterable[Cluster]) -> Site:
@@ -195,9 +219,10 @@ def _failures_part() -> dict[str, Any]:
 
     Without builds that were never run because another failed: that one is the news.
     """
+    newest = Build.objects.filter(status=Build.Status.FAILED).newest_first().values("pk")
     since = Build.objects.filter(job=OuterRef("job"), pk__gt=OuterRef("pk")).successful()
     rows = (
-        Build.objects.filter(status=Build.Status.FAILED)
+        Build.objects.filter(among(newest[:FAILURES_LOOKED_AT]))
         .exclude(failure_kind=Build.FailureKind.UPSTREAM_FAILED)
         .annotate(head=Left("exception_message", FIRST_CHARS), mended=Exists(since))
         .select_related("job")
@@ -269,29 +294,3 @@ def _workers_part(clusters: Iterable[Cluster], running: Sequence[Build]) -> dict
 
 def _trouble_first(crew: Crew) -> bool:
     return crew.state == "active" and not crew.cluster.trouble
-
-
-# --- Whether anything is new ----------------------------------------------------------------------
-
-
-def facts_of_dashboard() -> tuple[object, ...]:
-    """Return what is different when the page may be: a few steps into indexes.
-
-    While something runs every look is another one, and once in a minute anyway: it says how long
-    ago things were.
-    """
-    running = list(Build.objects.running().order_by().values_list("pk", flat=True)[:COUNTED])
-    now = timezone.now().timestamp()
-    return (
-        sorted(running),
-        now if running else now // 60,
-        _numbers(Build.objects.queued()),
-        _numbers(Build.objects.waiting()),
-        Build.objects.newest_first().values_list("pk", flat=True).first(),
-        [(one.pk, one.trouble, one.drain_requested) for one in context_processors.clusters()],
-        standing(),
-    )
-
-
-def _numbers(builds: BuildQuerySet) -> list[int]:
-    return list(builds.order_by("pk").values_list("pk", flat=True)[:COUNTED])

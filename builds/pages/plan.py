@@ -45,6 +45,15 @@ class Line:
     reason: str = ""
 
     @property
+    def stopped(self) -> str:
+        """What a cancel has come to; "" for a build that nobody cancelled, or that ended before."""
+        if not self.build.cancel_requested:
+            return ""
+        if not self.build.finished:
+            return "told to stop"
+        return "cancelled" if self.build.status == Build.Status.CANCELLED else ""
+
+    @property
     def waiting_more(self) -> int:
         """How many of the builds that it waits for are not named."""
         return max(len(self.waits_for) - NAMED, 0)
@@ -98,7 +107,8 @@ def options_in_words(wish: Mapping[str, Any]) -> list[str]:
 
 def counts_in_words(status: PlanStatus) -> str:
     """Return how many builds stand where: `2 successful, 1 running`."""
-    known = [(status.counts.get(name, 0), label) for name, label in Build.Status.choices]
+    known = [(status.counts.get(name, 0), str(label)) for name, label in Build.Status.choices]
+    known.append((status.deleted, "deleted"))
     return ", ".join(f"{number:,} {label}" for number, label in known if number)
 
 
@@ -119,7 +129,8 @@ def _legend(lines: Sequence[Line]) -> list[str]:
 
 def _lines(plan: Plan) -> list[Line]:
     large = ("job__config", "job__config_text", "job__docs", "job__notes")
-    found = plan.builds.select_related("job").defer(*large).order_by("pk")[:LISTED]
+    related = plan.builds.select_related("job", "cancel_requested_by")
+    found = related.defer(*large).order_by("pk")[:LISTED]
     newest = dict(
         plan.builds.order_by().values("job").annotate(newest=Max("pk")).values_list("job", "newest")
     )
@@ -143,8 +154,8 @@ def _inputs(plan: Plan) -> dict[int, list[BuildDependency]]:
     """Return what the builds use, by number."""
     links = BuildDependency.objects.filter(build__plan=plan).order_by("build", "pk")
     found: dict[int, list[BuildDependency]] = {}
-    only = ("build", "job", "dep_build_number", "dep_build__status", "dep_build__plan")
-    for link in links.select_related("dep_build").only(*only)[:INPUTS_READ]:
+    only = ("build", "job__title", "dep_build_number", "dep_build__status", "dep_build__plan")
+    for link in links.select_related("dep_build", "job").only(*only)[:INPUTS_READ]:
         found.setdefault(link.build_id, []).append(link)
     return found
 
@@ -196,7 +207,7 @@ def _node(line: Line) -> Node:
 
 def _reused(link: BuildDependency) -> Node:
     url = reverse("admin:builds_build_change", args=[link.dep_build_number])
-    return Node(id=_name(link.dep_build_number), title=link.job_id, status=REUSED, url=url)
+    return Node(id=_name(link.dep_build_number), title=link.job.label, status=REUSED, url=url)
 
 
 def _name(number: int) -> str:

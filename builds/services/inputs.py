@@ -8,7 +8,12 @@ from django.db.models import OuterRef, Subquery
 
 from builds.models import Build, BuildQuerySet
 from builds.status import pinned_builds
-from jobcontrol.exceptions import InvalidRequest, JobControlException, MissingDependencies
+from jobcontrol.exceptions import (
+    BuildStateError,
+    InvalidRequest,
+    JobControlException,
+    MissingDependencies,
+)
 from jobs.models import Job, JobDependency
 
 _CHUNK = 5_000  # numbers in one statement
@@ -102,14 +107,16 @@ def wrong_pins(job: Job, pins: Mapping[str, int], usable: Mapping[int, str]) -> 
 def lock_inputs(wanted: Iterable[tuple[Job, Mapping[str, int]]]) -> None:
     """Keep the inputs of jobs from being deleted until their builds are recorded as needing them.
 
-    In the caller's transaction. Raises MissingDependencies when one went meanwhile.
+    In the caller's transaction. Raises BuildStateError when one went since it was chosen.
     """
     wishes = [(job, inputs) for job, inputs in wanted if inputs]
     locked = lock_usable({number for _, inputs in wishes for number in inputs.values()})
     for job, inputs in wishes:
-        gone = [name for name, number in inputs.items() if number not in locked]
+        gone = [f"#{used} of {name!r}" for name, used in inputs.items() if used not in locked]
         if gone:
-            raise MissingDependencies(job.id, gone)
+            raise BuildStateError(
+                f"job {job.id!r} can't be built with build {', '.join(gone)}: deleted meanwhile."
+            )
 
 
 def lock_usable(numbers: Collection[int]) -> set[int]:

@@ -14,7 +14,8 @@ from django.db.models import Max
 from builds import planning, queue, story
 from builds.models import Build, BuildDependency
 from builds.plan_models import Plan
-from builds.planning import Dependencies, JobFacts, Options, PlannedBuild, ReusedBuild
+from builds.plan_status import MADE
+from builds.planning import JobFacts, PlannedBuild, ReusedBuild
 from builds.services import cancels, drafts
 from builds.services.inputs import (
     latest_successful_builds,
@@ -170,7 +171,7 @@ def _record(
         plan = Plan.objects.create(
             job=request.job,
             requested_by=request.requested_by,
-            wish=_wish(request),
+            wish=_wish(request) | {MADE: len(found)},
             runner=runner,
             resumes=resumes,
         )
@@ -223,6 +224,10 @@ def resumption_of(plan: Plan) -> planning.Plan:
     """
     current = current_builds(plan)
     again = [one for one in current if not one.success]
+    if not again:
+        raise BuildStateError(
+            f"nothing of plan {plan.pk} is left to build: {_what_is_left(current, plan)}."
+        )
     _refuse_to_resume(plan, again)
     newest = {one.job_id: one.pk for one in current}
     attempts = {
@@ -284,8 +289,6 @@ def _refuse_to_resume(plan: Plan, again: Sequence[Build]) -> None:
     if unfinished:
         names = ", ".join(unfinished[: planning.NAMED])
         raise BuildStateError(f"plan {plan.pk} has not ended: wait for build {names}, or cancel.")
-    if not again:
-        raise BuildStateError(f"nothing of plan {plan.pk} is left to build: all of it succeeded.")
     follower = plan.resumed_by.order_by("pk").first()
     if follower is not None:
         text = f"plan {plan.pk} was resumed before, as plan {follower.pk}: resume that one."
@@ -296,6 +299,13 @@ def _refuse_to_resume(plan: Plan, again: Sequence[Build]) -> None:
         raise InvalidRequest(
             f"plan {plan.pk} can't be resumed: {names} stands in the configuration file no more."
         )
+
+
+def _what_is_left(current: Sequence[Build], plan: Plan) -> str:
+    if not current:
+        return "its builds were deleted"
+    whole = len(current) >= plan.wish.get(MADE, 0)
+    return "all of it succeeded" if whole else "others were deleted, and the rest succeeded"
 
 
 def _resumed(
@@ -351,7 +361,10 @@ def _why_again(build: Build) -> str:
 
 
 def request_of(plan: Plan, trigger: str, user: User | None, *, arm: bool = False) -> Request:
-    """Return what was asked for by a plan, as it is asked for once more."""
+    """Return what was asked for by a plan, as its target is asked for once more.
+
+    Without what was to be built beside it: that is said by what is left of the plan.
+    """
     wish = plan.wish
     return Request(
         job=plan.job,
@@ -360,7 +373,6 @@ def request_of(plan: Plan, trigger: str, user: User | None, *, arm: bool = False
         arm=arm,
         args=None if wish.get("args") is None else tags.decode(wish["args"]),
         kwargs=None if wish.get("kwargs") is None else tags.decode(wish["kwargs"]),
-        options=Options(dependencies=Dependencies(wish.get("dependencies", "none"))),
     )
 
 

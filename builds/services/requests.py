@@ -27,7 +27,7 @@ def create_build(**wish: Any) -> Build:
 
     Takes the fields of `Request`. Raises InvalidRequest for a retired job, arguments that don't
     fit or a pin that can't be used; MissingDependencies naming every dependency without a
-    successful build.
+    successful build; BuildStateError when an input was deleted at the same moment.
     """
     return _create(Request(**wish))
 

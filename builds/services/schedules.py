@@ -188,12 +188,17 @@ class _Firing:
     def run(self) -> None:
         _drop_others(self.job, self.entries)
         self.start_waiting()
-        due = self.own.filter(state=State.PLANNED, due__lte=self.now).order_by("due", "pk")
         for _ in range(RUNS_AT_ONCE):
-            run = due.first()
-            if run is None:
+            if not self.decide_next():
                 return
+
+    def decide_next(self) -> bool:
+        """Settle the first of the times that are due; return whether there was one."""
+        due = self.own.filter(state=State.PLANNED, due__lte=self.now).order_by("due", "pk")
+        run = due.first()
+        if run is not None:
             self.decide(run, self.entries[run.entry])
+        return run is not None
 
     def decide(self, run: ScheduledRun, entry: Schedule) -> None:
         """Settle a time that is due, and plan the next one of its entry."""
@@ -284,7 +289,11 @@ class _Firing:
             build_number=build.pk if build else None,
         )
         if build is None:
-            logger.warning("%s, due at %s: %s: %s", self.job, run.due, state.label, text)
+            # What the file or an operator wanted is no trouble.
+            as_wanted = state == State.SKIPPED or self.is_paused
+            level = logging.INFO if as_wanted else logging.WARNING
+            due = f"{run.due:%Y-%m-%d %H:%M:%S} UTC"
+            logger.log(level, "%s, due at %s: %s: %s", self.job.pk, due, state.label, text)
 
 
 # --- Pausing --------------------------------------------------------------------------------------
@@ -311,5 +320,9 @@ def resume_schedule(*, job: Job) -> bool:
     locked = jobs.get(pk=job.pk)
     look = look_at_schedules()
     if look is not None and SchedulePause.objects.filter(job=job).exists():
-        _Firing(locked, look.now, look.now).run()
+        firing = _Firing(locked, look.now, look.now)
+        firing.run()
+        # All of them, or those that are left would be caught up: each entry has one that is due.
+        while firing.decide_next():
+            pass
     return bool(SchedulePause.objects.filter(job=job).delete()[0])

@@ -42,6 +42,19 @@ def shelves(gate):
     return {"jars": 4, "boxes": 6}
 
 
+def tables(gate):
+    """Lay four tables, with a rest."""
+    current_app.report_progress(None, 1, 4, "Laying the first")
+    wait_at(f"{gate}-half")
+    current_app.report_progress(None, 3, 4, "Laying the third")
+    wait_at(gate)
+
+
+def plates():
+    """Fail, and say it in two lines."""
+    raise RuntimeError("the plates are broken\\ninto pieces")
+
+
 def depths():
     """Report progress far below."""
     current_app.report_progress(tuple(f"Level {n}" for n in range(30)), 3, 10, "Digging")
@@ -90,6 +103,19 @@ jobs:
     function: flows:shelves
     args: [shelves]
     tags: [stock]
+
+  - id: tables
+    title: "Lay the tables"
+    function: flows:tables
+    args: [tables]
+
+  - {id: plates, title: "Drop the plates", function: "flows:plates"}
+
+  - id: spoons
+    title: "Polish the spoons"
+    function: flows:hold
+    args: [1, spoons]
+    concurrency: 1
 
   - id: depths
     title: "Dig deep"
@@ -179,6 +205,11 @@ jobs:
   - id: never
     title: "Never built"
     function: flows:number
+
+  - id: aisles
+    title: "Count the aisles"
+    function: flows:shelves
+    args: [aisles]
 
   - id: timed
     title: "Comes by itself"

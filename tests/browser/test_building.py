@@ -140,3 +140,12 @@ def test_the_main_flow_works_without_scripts(contexts, running: Running):
     expect(page.get_by_text("The number is 1").first).to_be_visible()
     built(page, "Break a basket", "FAILED")
     expect(page.get_by_text("ValueError: no pear in the basket").first).to_be_visible()
+
+
+def test_the_names_of_columns_stand_whole_on_the_page_of_a_job(page: Page, history):
+    page.set_viewport_size({"width": 820, "height": 900})  # a little wider than a phone
+    page.goto("/admin/jobs/job/hopeless/change/")
+    names = page.locator("#content thead th")
+    assert names.count() > 10
+    heights = {name.inner_text(): name.bounding_box()["height"] for name in names.all()}
+    assert max(heights.values()) < 30, heights  # each in one line

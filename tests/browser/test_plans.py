@@ -118,6 +118,10 @@ def test_a_plan_is_made_and_read_without_scripts_on_a_phone(contexts):
     options = {"java_script_enabled": False, "viewport": {"width": 390, "height": 844}}
     page = contexts(**options).new_page()
     open_form(page, "Twice the number")
+    for choice in page.locator(".jc-boxes label").all():
+        box, name = (choice.locator(part).bounding_box() for part in ("input", "bdi"))
+        assert box["width"] < 30
+        assert name["x"] - box["x"] - box["width"] < 20  # side by side
     page.get_by_label("all dependencies, direct or not").check()
     page.get_by_role("button", name="Build", exact=True).click()
     expect(page).to_have_url(PLAN)

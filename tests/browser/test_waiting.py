@@ -45,6 +45,10 @@ def test_a_build_of_a_full_job_says_so_and_begins_when_the_other_ends(page: Page
     expect(main_of(page).get_by_text(f"This build waits: {said}.")).to_be_visible()
     page.goto("/admin/builds/build/?job__id__exact=single")
     expect(page.get_by_role("row", name=f"#{second}")).to_contain_text(said)
+    number = page.get_by_role("link", name=f"#{second}", exact=True)
+    page.set_viewport_size({"width": 1024, "height": 768})
+    lines = "link => { link.textContent = '#1234567'; return link.getClientRects().length }"
+    assert number.evaluate(lines) == 1, "the words leave its number in one line"
     looks_well(page, severe, "list-of-waiting")
     page.goto(f"/admin/builds/build/{second}/change/")
     looks_well(page, severe, "waiting-limit")
@@ -69,7 +73,7 @@ def night(page: Page):
 def test_a_queue_that_nobody_serves_is_said_on_the_page(
     page: Page, night: int, severe, contexts: Callable[..., BrowserContext]
 ):
-    said = "no live cluster serves the queue 'night': start one with 'manage.py qcluster"
+    said = "no live cluster serves the queue 'night': start one with 'jobcontrol-cli worker"
     expect(main_of(page)).to_contain_text(said)
     while not page.get_by_text("No worker takes builds of the queue “night”").is_visible():
         page.wait_for_timeout(200)  # the banner is looked up every few seconds

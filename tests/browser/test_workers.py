@@ -35,7 +35,9 @@ def test_a_cluster_is_drained_and_taken_up_again(page: Page, running: Running):
         page.wait_for_timeout(3_000)  # longer than a build that nobody takes is left to its message
         page.reload()
         assert status_of(page) == "QUEUED"
-        page.get_by_role("link", name="Show the workers").click()
+        link = page.get_by_role("link", name="Show the workers")
+        expect(link).to_have_css("text-decoration-line", "underline")
+        link.click()
         page.get_by_role("button", name="Take up again").click()
         expect(page.get_by_text("All workers are drained")).to_have_count(0)
         page.goto(build)

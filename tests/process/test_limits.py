@@ -133,7 +133,7 @@ def test_a_build_waits_for_a_cluster_of_its_queue_and_says_so(noting: Site):
         ask(noting, heavy=1, free=1)
         wait_for(lambda: noting.finished() == 1)
         (waits,) = noting.json("list_builds", "heavy")
-        command = "start one with 'manage.py qcluster --queue heavy'"
+        command = "start one with 'jobcontrol-cli worker --queue heavy'"
         assert waits["waits_for"] == f"no live cluster serves the queue 'heavy': {command}"
         with noting.cluster("--queue", "heavy", WORKERS=1):
             wait_for(lambda: noting.finished() == 2)

@@ -49,9 +49,9 @@ def answers(url: str) -> bool:
 
 
 @contextmanager
-def web(site: Site) -> Iterator[str]:
+def web(site: Site, port: int = 0) -> Iterator[str]:
     """Serve `site` with gunicorn, as `jobcontrol-cli web` does; yields its address, without /."""
-    port = free_port()
+    port = port or free_port()
     log = site.folder / "web.log"
     command = ("-m", "jobcontrol_site.cli", "web", "--host", "127.0.0.1", "--port", str(port))
     with log.open("wb") as file:

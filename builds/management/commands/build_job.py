@@ -14,7 +14,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 from django.db import transaction
 
-from builds import history, services, uses
+from builds import history, services, uses, waiting
 from builds.management.commands.get_build import build_text
 from builds.management.commands.show_plan import plan_text
 from builds.models import Build
@@ -124,11 +124,20 @@ class Command(RegistryCommand):
         with transaction.atomic():
             build = services.request_build(**wish)
             self._note(build)
+        self._warn_of_queues(build)
         if options["wait"] and build.plan is not None:
             wait_for_plan(build.plan, human=self.output_format == "human")
         elif options["wait"]:
             return wait_for_build(build, human=self.output_format == "human")
         return build
+
+    def _warn_of_queues(self, build: Build) -> None:
+        """Say in which queues nobody works, before anybody waits for what is in them."""
+        names = {build.queue}
+        if build.plan_id is not None:
+            names |= set(Build.objects.filter(plan=build.plan_id).values_list("queue", flat=True))
+        for nobody in filter(None, map(waiting.unserved, sorted(names))):
+            self.warn(f"{nobody}.")
 
     def _run_here(self, wish: dict[str, Any]) -> Build:
         if wish["options"].are_plain:

@@ -1,13 +1,23 @@
 // "Copy as text": puts what an address of ours answers with into the clipboard.
 "use strict";
 
-document.querySelectorAll("button[data-copy-from]").forEach((button) => {
+(() => {
     if (!navigator.clipboard) {
         return; // Only pages served by HTTPS, or from this machine, may write there.
     }
-    const status = button.parentElement.querySelector("[role=status]");
-    button.hidden = false;
-    button.addEventListener("click", async () => {
+    const show = (root) => {
+        root.querySelectorAll("button[data-copy-from]").forEach((button) => {
+            button.hidden = false;
+        });
+    };
+    document.addEventListener("DOMContentLoaded", () => show(document));
+    document.addEventListener("jc:fresh", (event) => show(event.target));
+    document.addEventListener("click", async (event) => {
+        const button = event.target.closest("button[data-copy-from]");
+        if (!button) {
+            return;
+        }
+        const status = button.parentElement.querySelector("[role=status]");
         try {
             const answer = await fetch(button.dataset.copyFrom, { credentials: "same-origin" });
             if (!answer.ok) {
@@ -19,4 +29,4 @@ document.querySelectorAll("button[data-copy-from]").forEach((button) => {
             status.textContent = `Not copied: ${error.message}`;
         }
     });
-});
+})();

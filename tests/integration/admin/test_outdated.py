@@ -51,6 +51,19 @@ def test_the_page_and_the_graph_of_the_job_say_it(viewer):
         assert WHY in tooltip
 
 
+def test_the_page_of_the_job_leads_to_a_plan_that_makes_it_current(viewer, builder):
+    address = "/admin/jobs/job/report/change/"
+    link = "/admin/jobs/job/report/build-form/?first=outdated"
+    assert link in builder.get(address).content.decode()
+    form = text(builder.get(link))
+    assert re.search(r"clean newer build #\d+ of crawl report asked for; after clean", form), form
+    assert link not in viewer.get(address).content.decode()
+    # A job that is outdated by itself alone is current after one build.
+    clean = builder.get("/admin/jobs/job/clean/change/").content.decode()
+    assert "newer build" in clean
+    assert "?first=outdated" not in clean
+
+
 def test_the_api_says_it(viewer):
     one = viewer.get("/api/job/report").json()
     assert (one["status"], one["stale_reasons"]) == ("outdated", [WHY])

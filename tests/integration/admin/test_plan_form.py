@@ -215,9 +215,11 @@ def test_jobs_that_use_it_are_chosen_with_what_lies_between(builder):
     assert made() == ["base", "left"]
 
 
-def test_boxes_without_their_choice_build_nothing_more(builder):
-    send(builder, "base", after="none", after_jobs=["left"])
-    assert (Build.objects.get().job_id, Plan.objects.count()) == ("base", 0)
+@pytest.mark.parametrize("after", ["none", ""])
+def test_boxes_without_their_choice_are_refused(builder, after):
+    refused = send(builder, "base", after=after, after_jobs=["left"])
+    assert "jobs are chosen below" in text(refused).lower()
+    assert not Build.objects.exists()
 
 
 def test_choosing_without_a_box_is_refused(builder):

@@ -10,6 +10,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.urls import reverse
+from django.utils.timezone import now
 
 from builds import services
 from builds.models import Build
@@ -140,7 +141,7 @@ def test_the_graph_shows_states_and_what_is_used(viewer):
     node = rf'<a href="{page_of(left)}" class="jc-node jc-node-failed">'
     assert node in picture
     assert f"left (#{left.pk}): failed" in picture
-    assert f"base (#{base.pk}): reused" in picture
+    assert f"The <b>base</b> (#{base.pk}): reused" in html.unescape(picture)  # as elsewhere
     assert picture.count('class="jc-edge"') == 5
     assert "<b>" not in picture
 
@@ -179,6 +180,12 @@ def test_a_plan_whose_builds_are_gone_says_so(viewer):
     plan = Plan.objects.create(job_id="top")
     assert "All its builds were deleted" in text(viewer.get(plan_page(plan)))
     assert "no build of it is left" in text(viewer.get("/admin/builds/plan/"))
+
+
+def test_a_plan_says_how_many_of_its_builds_were_deleted(viewer, failed):
+    failed.builds.exclude(status="SUCCESSFUL").delete()
+    for address in (plan_page(failed), "/admin/builds/plan/"):
+        assert "2 successful, 3 deleted" in text(viewer.get(address))
 
 
 def test_a_plan_that_is_not_there_is_no_error(viewer, builder):
@@ -272,8 +279,21 @@ def test_a_branch_is_cancelled_with_one_build(builder):
     cancel = reverse("admin:builds_build_cancel", args=[middle.pk])
     response = builder.post(cancel, {"back": "plan"}, follow=True)
     assert response.redirect_chain == [(plan_page(plan), 302)]
-    states = dict(plan.builds.values_list("job", "status"))
+    states = dict(plan.builds.order_by("pk").values_list("job", "status"))
     assert {name for name, status in states.items() if status == "CANCELLED"} == {"middle", "top"}
+    seen = dict(zip(states, rows(response), strict=True))
+    for name, row in seen.items():
+        assert (f"cancelled by {builder.user}" in row) == (states[name] == "CANCELLED")
+
+
+def test_a_build_that_was_told_to_stop_says_so_while_it_runs(builder):
+    plan = make_plan()
+    base = in_plan(plan, "base")
+    Build.objects.filter(pk=base.pk).update(status=Build.Status.RUNNING, start_time=now())
+    cancel = reverse("admin:builds_build_cancel", args=[base.pk])
+    first, *others = rows(builder.post(cancel, {"back": "plan"}, follow=True))
+    assert f"told to stop by {builder.user}" in first
+    assert not any("told to stop" in row for row in others)
 
 
 def test_who_may_only_look_has_no_buttons(viewer, failed):
@@ -319,6 +339,8 @@ def test_resuming_shows_and_builds_again_what_did_not_succeed(builder, failed):
     assert set(again.builds.values_list("job", flat=True)) == {"left", "middle", "top"}
     assert in_plan(again, "top").inputs.get(job="right").dep_build == right
     assert f"Resumes plan {failed.pk}" in text(response)
+    # Nothing that is merely missing or outdated is built: not what the first plan was asked for.
+    assert f"asked for What did not succeed of plan {failed.pk} Graph" in text(response)
     assert f"Resumed by plan {again.pk}" in text(builder.get(plan_page(failed)))
     notes = LogEntry.objects.filter(change_message__contains=f"to resume plan {failed.pk}")
     assert set(notes.values_list("object_id", flat=True)) == {"left", "middle", "top"}

@@ -60,6 +60,14 @@ def test_a_page_shows_entries_and_the_next_five_runs(builder):
     assert "Pause the schedule" in text
 
 
+def test_a_protected_job_starts_by_its_schedule_too(staff):
+    use_config(CONFIG.replace("- id: timed/1", "- id: timed/1\n    protected: true"))
+    reader = staff("jobs.view_job", "builds.run_build")
+    assert "besides its schedule, it starts only when" in page(reader)
+    services.pause_schedule(job=Job.objects.get(pk="timed/1"))
+    assert "besides its schedule" not in page(reader)
+
+
 def test_a_page_shows_what_became_of_the_last_times(builder, monkeypatch):
     clock = Clock(monkeypatch)
     tick()
@@ -131,6 +139,10 @@ def test_the_list_of_times_is_filtered_and_searched(staff):
                          ("?job__id__exact=plain", 0), ("?job__id__exact=timed/1", 4)):  # fmt: skip
         response = reader.get(f"/admin/builds/scheduledrun/{query}")
         assert response.context["cl"].result_count == count, query
+    text = page(reader, "/admin/builds/scheduledrun/")
+    assert text.count("<code>30 3 * * *</code>") == 4
+    ScheduledRun.objects.filter(state="MISSED").update(entry="gone from the file")
+    assert page(reader, "/admin/builds/scheduledrun/").count("<code>30 3 * * *</code>") == 2
     one = ScheduledRun.objects.first()
     assert reader.get(f"/admin/builds/scheduledrun/{one.pk}/change/").status_code == 200
 

@@ -119,13 +119,13 @@ def test_a_job_that_is_full():
 
 def test_nobody_is_there():
     made, heavy = ask("free"), ask("heavy")
-    assert why(made) == "no cluster is alive: start one with 'manage.py qcluster'"
-    assert why(heavy) == "no cluster is alive: start one with 'manage.py qcluster --queue heavy'"
+    assert why(made) == "no cluster is alive: start one with 'jobcontrol-cli worker'"
+    assert why(heavy) == "no cluster is alive: start one with 'jobcontrol-cli worker --queue heavy'"
     cluster("other", "heavy")
     assert why(made) == (
-        "no live cluster serves the queue 'default': start one with 'manage.py qcluster'"
+        "no live cluster serves the queue 'default': start one with 'jobcontrol-cli worker'"
     )
-    assert why(heavy) == "2 of 2 workers are free for the next in line"
+    assert why(heavy) == "2 of 2 workers for the queue 'heavy' are free for the next in line"
     Cluster.objects.update(last_seen=Now() - timedelta(hours=1))
     assert why(heavy).startswith("no cluster is alive")
 
@@ -149,9 +149,11 @@ def test_workers_that_are_busy():
     assert why(made) == "the only worker is busy"
     cluster("default", "heavy", workers=2, number=2)
     assert why(made) == "2 of 3 workers are free for the next in line"
-    ask("heavy")
+    heavy = [ask("heavy"), ask("heavy")]
     claim("heavy"), claim()
     assert why(made) == "all 3 workers are busy"
+    Cluster.objects.filter(workers=2).update(queue="heavy", workers=1)
+    assert why(heavy[1]) == "the only worker for the queue 'heavy' is busy"
 
 
 def test_a_build_that_is_being_deleted():
@@ -174,7 +176,7 @@ def test_a_page_of_builds_is_four_queries():
 # --- Where it is said -----------------------------------------------------------------------------
 
 NOBODY = (
-    "no live cluster serves the queue 'heavy': start one with 'manage.py qcluster --queue heavy'"
+    "no live cluster serves the queue 'heavy': start one with 'jobcontrol-cli worker --queue heavy'"
 )
 
 

@@ -104,6 +104,16 @@ def test_a_build_in_place_is_shown_and_one_within_another_beside_it(seer):
     assert f"#{inner.pk}" not in in_place
 
 
+def test_those_that_are_lost_come_after_the_others_of_their_host(seer):
+    silence(beating("far", 400), minutes=5)
+    beating("far", 500)
+    silence(beating("near", 600), minutes=5)
+    beating("near", 700)
+    text = text_of(seer)
+    places = [text.index(f"process {pid}") for pid in (500, 400, 700, 600)]
+    assert places == sorted(places)
+
+
 def test_a_cluster_that_is_silent_is_shown_as_lost_until_it_is_forgotten(drainer):
     cluster = beating()
     made = runs_on(worker_of(main_of(), 1))

@@ -20,6 +20,7 @@ from builds.management.commands import uninstall
 from builds.models import Build, Deletion, LogMessage
 from jobcontrol_site import following
 from jobs.models import Job
+from tests.support.clusters import beating
 from tests.support.commands import run, run_json
 from tests.support.jobs import build, messages, use_config
 
@@ -151,7 +152,11 @@ def test_a_named_user_may_do_no_more_than_in_the_browser(user, arguments, compla
 def test_a_queued_build_is_left_to_a_worker():
     row = run_json("build_job", "good", "--queue")
     assert row["status"] == "QUEUED"
-    assert "is queued" in run("build_job", "good", "--queue").out
+    result = run("build_job", "good", "--queue")
+    assert "is queued" in result.out
+    assert "no cluster is alive: start one with 'jobcontrol-cli worker'." in result.err
+    beating()
+    assert run("build_job", "good", "--queue").err == ""
     queued = run_json("build_job", "protected", "--queue", "--arm")
     assert Build.objects.get(pk=queued["id"]).armed
 

@@ -8,6 +8,7 @@ from builds import services
 from builds.models import Build, BuildDependency
 from builds.plan_models import Plan
 from builds.planning import Options
+from builds.services import inputs
 from jobcontrol.exceptions import BuildStateError, InvalidRequest, MissingDependencies, ProtectedJob
 from jobs.models import Job
 from tests.support.jobs import build, use_config
@@ -125,6 +126,23 @@ def test_an_input_that_the_plan_uses_cannot_go():
     waiting = Build.objects.get(job="b")
     with pytest.raises(BuildStateError, match="unfinished builds need it"):
         services.request_deletion(build=waiting)
+
+
+@pytest.mark.parametrize(
+    ("where", "options"), [("requests", Options()), ("plans", Options(rebuild_all=True))]
+)
+def test_an_input_that_goes_at_that_very_moment_is_named(monkeypatch, where, options):
+    use_config(DIAMOND)
+    used, _newer = build("a"), build("a")
+
+    def delete_first(wanted):
+        services.request_deletion(build=used)
+        inputs.lock_inputs(wanted)
+
+    monkeypatch.setattr(f"builds.services.{where}.lock_inputs", delete_first)
+    with pytest.raises(BuildStateError, match=f"with build #{used.pk} of 'a': deleted meanwhile"):
+        ask("b", options, dependency_builds={"a": used.pk})
+    assert not Build.objects.exclude(job="a").exists()
 
 
 PROTECTED = DIAMOND.replace("{id: a,", "{id: a, protected: true,")

@@ -114,6 +114,15 @@ def test_a_plan_that_succeeded_is_not_resumed():
         resume(plan)
 
 
+def test_of_a_plan_of_which_builds_were_deleted_no_success_is_claimed(failed):
+    failed.builds.exclude(status="SUCCESSFUL").delete()
+    with pytest.raises(BuildStateError, match="others were deleted, and the rest succeeded"):
+        resume(failed)
+    failed.builds.all().delete()
+    with pytest.raises(BuildStateError, match="its builds were deleted"):
+        resume(failed)
+
+
 def test_a_cancelled_plan_is_resumed_whole():
     use_config(DIAMOND)
     plan = ask("b", MISSING).plan

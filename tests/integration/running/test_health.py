@@ -190,6 +190,14 @@ def test_the_newest_worker_of_this_host_counts():
     assert "lives" in check()
 
 
+def test_one_that_was_killed_a_moment_ago_does_not_hide_another_that_lives():
+    me = WorkerIdentity.current()
+    beat()
+    silence(seconds=4)
+    services.beat_cluster(worker=WorkerIdentity(me.host, me.host_id, me.pid, "1"), workers=3)
+    assert check().startswith(f"process {me.pid} with 2 workers lives")
+
+
 def test_a_database_that_is_away_is_not_well(away):
     assert refused() == f"the database does not answer: {AWAY}"
 

@@ -56,6 +56,24 @@ def test_what_is_needed_and_what_uses_it_are_built_with_it():
     assert app.build_job("site", dependencies="missing").model.plan is None
 
 
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"rebuild_reverse_dependencies": "site"},
+        {"rebuild_reverse_dependencies": None},
+        {"rebuild_reverse_dependencies": 1},
+        {"dependency_builds": [("1", "latest")]},
+        {"dependencies": ["all"]},
+        {"dependencies": None},
+    ],
+)
+def test_what_is_of_another_kind_is_refused_and_named(wish):
+    (name,) = wish
+    with pytest.raises(InvalidRequest, match=f"{name} must "):
+        JobControl().build_job("crawl", **wish)
+    assert not Build.objects.exists()
+
+
 def test_the_manual_s_none_means_a_new_build_of_the_dependency():
     app = JobControl()
     old = app.build_job(1)

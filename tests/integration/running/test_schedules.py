@@ -359,6 +359,43 @@ def test_what_is_wrong_with_one_job_keeps_no_other_from_starting(clock, monkeypa
     assert "the schedule of job can't be followed" in caplog.text
 
 
+def test_a_job_that_fails_is_tried_now_and_then(clock, monkeypatch, caplog):
+    use_config(job('"30 * * * *"'))
+    tick()
+    clock.set("2026-11-24 12:30")
+    real = firing.request_build
+    monkeypatch.setattr(firing, "request_build", lambda **_: 1 / 0)
+    supervisor = Schedules()
+    for _ in range(5):
+        supervisor.step()
+    assert caplog.text.count("can't be followed") == 1
+    monkeypatch.setattr(firing, "request_build", real)
+    supervisor.step()
+    assert runs() == []
+    later = fired.monotonic() + fired.RETRY_SECONDS
+    monkeypatch.setattr(fired, "monotonic", lambda: later)
+    supervisor.step()
+    assert runs() == [("12:30", "STARTED")]
+
+
+def test_what_was_wanted_is_no_warning(clock, caplog):
+    caplog.set_level("INFO")
+    use_config(job('"30 * * * *"'))
+    tick()
+    clock.set("2026-11-24 12:30")
+    services.request_build(job=Job.objects.get(), trigger="python")
+    tick()
+    services.pause_schedule(job=Job.objects.get())
+    clock.set("2026-11-24 13:30")
+    tick()
+    services.resume_schedule(job=Job.objects.get())
+    clock.set("2026-11-24 15:00")
+    tick()
+    told = [(one.levelname, one.message) for one in caplog.records if "due at" in one.message]
+    assert [level for level, _ in told] == ["INFO", "INFO", "WARNING"]
+    assert told[0][1].startswith("job, due at 2026-11-24 12:30:00 UTC: skipped: build #")
+
+
 def test_an_error_of_the_database_that_one_job_makes_is_its_own(clock, monkeypatch, caplog):
     good = f'  - {{id: good, function: "{FUNCTION}", schedule: every 30m}}\n'
     use_config(job('"30 * * * *"', good))
@@ -456,6 +493,19 @@ def test_a_paused_schedule_starts_nothing_and_goes_on_from_when_it_is_resumed(cl
     clock.set("2026-11-24 15:30")
     tick()
     assert Build.objects.count() == 1
+
+
+def test_all_entries_miss_what_was_due_while_they_were_paused(clock, monkeypatch):
+    monkeypatch.setattr(firing, "RUNS_AT_ONCE", 2)
+    entries = [{"every": f"{n}m", "catch_up": "all", "overlap": "allow"} for n in range(1, 6)]
+    use_config(job(json.dumps(entries)))
+    tick()
+    services.pause_schedule(job=Job.objects.get())
+    clock.set("2026-11-24 13:00")  # with no cluster meanwhile
+    services.resume_schedule(job=Job.objects.get())
+    tick(5)
+    assert {state for _, state in runs()} == {"MISSED"}
+    assert len(runs()) == len(entries)
 
 
 def test_a_pause_ends_what_waits(clock):

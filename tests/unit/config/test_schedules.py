@@ -170,7 +170,7 @@ def test_all_ways_to_write_it(value: object, wanted: list[Schedule]) -> None:
         ({"cron": "0 3 * * *", "every": "1h"}, "has both 'cron' and 'every'"),
         ({"every": 10**400}, "'every' must be above 0 and at most ten years"),
         ({"every": 0.5}, "'every' must be a second at least, not 0.5s"),
-        ({"every": "soon"}, "'every' must be a number of seconds"),
+        ({"every": "soon"}, "or such as 90s, 10m, 2h or 1d, not 'soon'"),
         ({"every": 60, "timezone": "Europe/Rom"}, "'Europe/Rom'; did you mean 'Europe/Rome'"),
         ({"every": 60, "timezone": "Europe"}, "there is no time zone 'Europe'"),
         ({"every": 60, "timezone": "../../etc/passwd"}, "there is no time zone"),
@@ -194,6 +194,12 @@ def test_all_ways_to_write_it(value: object, wanted: list[Schedule]) -> None:
 def test_what_is_wrong_is_said(value: object, wanted: str) -> None:
     _, mistakes = schedules.read(value)
     assert any(wanted in text for _, text in mistakes), mistakes
+
+
+def test_a_mistake_makes_no_second_one() -> None:
+    """What stands in for the wrong part must not make the entry like another."""
+    _, mistakes = schedules.read(["0 3 * * *", {"cron": "0 3 * * *", "timezone": "Mars"}])
+    assert [text for _, text in mistakes] == ["entry 2: there is no time zone 'Mars'"]
 
 
 @given(st.text(max_size=30) | st.text("0123456789*/,-#LW ", max_size=30))

@@ -5,7 +5,8 @@ import datetime
 
 import pytest
 
-from jobs.docs import call_code, call_code_of, rst_to_html
+from jobs.docs import call_code, call_code_of
+from jobs.rst import rst_to_html
 from jobs.tags import Retval, Secret, Text
 
 
