@@ -417,7 +417,7 @@ def test_where_nothing_happens_each_part_says_so(admin_client):
 
 
 SECRETS = {
-    "builds.view_build": ("running-line", "FirstError", "#"),
+    "builds.view_build": ("running-line", "FirstError", "next in line", "#"),
     "jobs.view_job": ("newer build",),
     "builds.view_scheduledrun": ("not-started-reason",),
     "builds.view_cluster": ("a-host",),
@@ -430,6 +430,7 @@ def test_everybody_sees_only_what_is_theirs(staff, permission):
         build(name)
     report(running(), 1, 2, line="running-line")
     fail(exception_type="FirstError")
+    Build.objects.create(job_id="single", status="QUEUED")
     due(0, state="REFUSED", reason="not-started-reason")
     beating("a-host")
     client = staff(permission) if permission else staff()
@@ -475,24 +476,32 @@ def stamp_in(client):
 
 @pytest.fixture
 def frozen(monkeypatch):
-    """A minute that does not end."""
-    now = timezone.now()
-    monkeypatch.setattr(timezone, "now", lambda: now)
+    """A minute that does not end; what it returns has time go on, by seconds."""
+    start = timezone.now().replace(second=1)
+
+    def go_on(seconds):
+        monkeypatch.setattr(timezone, "now", lambda: start + timedelta(seconds=seconds))
+
+    go_on(0)
+    return go_on
 
 
 def test_a_refresh_is_empty_while_nothing_is_new(admin_client, frozen):
     ended()
     stamp = stamp_in(admin_client)
+    frozen(50)
     answer = refreshed(admin_client, stamp)
     assert (answer.status_code, answer.headers["X-Live-Every"]) == (204, "5")
     assert answer.content == b""
+    frozen(60)  # ages are other ones
+    assert refreshed(admin_client, stamp).status_code == 200
 
 
 @pytest.mark.parametrize("event", ["asked", "ended", "drained", "lost", "outdated", "running"])
 def test_a_refresh_has_what_is_new(admin_client, frozen, event):
     for name in ("crawl", "report"):
         build(name)
-    waiting = Build.objects.create(job_id="crawl", status="QUEUED")
+    waiting, _ = (Build.objects.create(job_id="crawl", status="QUEUED") for _ in range(2))
     cluster = beating()
     context_processors.forget()
     stamp = stamp_in(admin_client)
