@@ -288,7 +288,6 @@ def _workers_part(clusters: Iterable[Cluster], running: Sequence[Build]) -> dict
         "more": max(len(every) - SHOWN, 0),
         "busy": sum(crew.busy for crew in alive),
         "workers": sum(crew.cluster.workers for crew in alive),
-        "command": "" if alive else context_processors.worker_command(),
     }
 
 
