@@ -131,7 +131,7 @@ class BuildAdmin(LongListMixin, ReadOnlyMixin, BuildViews):
                 **(extra_context or {}),
             }
 
-        return live_page(request, "builds/build.html", stamp=build_stamp(build), make=make)
+        return live_page(request, "builds/build.html", stamp=lambda: build_stamp(found), make=make)
 
     def _gone(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Lead to the deletion of a build that was deleted, else to the start, with a word."""

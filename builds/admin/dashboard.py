@@ -30,7 +30,7 @@ def start_page(request: HttpRequest, title: str) -> HttpResponse:
         frame = admin.site.each_context(request)
         return {**frame, **parts, "app_list": frame["available_apps"]}
 
-    return live_page(request, TEMPLATE, stamp=dashboard_stamp(running), make=make)
+    return live_page(request, TEMPLATE, stamp=lambda: dashboard_stamp(running), make=make)
 
 
 cast("Any", admin.site).dashboard = start_page

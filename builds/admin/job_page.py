@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from builds.forms import BuildFilter
 from builds.models import Build
+from builds.pages import refreshing
 from builds.pages.schedule import schedule_part
 from builds.readiness import why_not
 from builds.status import JobStatus, job_statuses, reason
@@ -35,6 +36,7 @@ def job_page(job: Job, request: HttpRequest) -> dict[str, Any]:
     return {
         "job": job,
         "status": statuses[job.pk],
+        "refresh_seconds": refreshing.of_job(statuses[job.pk]),
         "why_not": why_not([job], statuses)[job.pk],
         "notes": rst_to_html(job.notes),
         "signature": docs.get("signature", ""),

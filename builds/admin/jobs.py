@@ -153,7 +153,7 @@ class BuildableJobAdmin(GraphMixin, JobAdmin):
             )
             return {**context, **(extra_context or {})}
 
-        return live_page(request, "builds/job.html", stamp=job_stamp(job), make=make)
+        return live_page(request, "builds/job.html", stamp=lambda: job_stamp(found), make=make)
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None

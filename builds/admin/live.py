@@ -23,35 +23,38 @@ REFRESH = "builds/live.html"
 
 @dataclass(frozen=True)
 class Live:
-    """How a page is refreshed: what it shows, and after how many seconds it asks again."""
+    """How a page is refreshed: from where, and after how many seconds; 0: nothing changes more."""
 
     address: str
-    stamp: str
-    every: float  # 0: nothing changes any more
+    every: float
 
 
 def live_page(
     request: HttpRequest,
     template: str,
     *,
-    stamp: tuple[str, float],
+    stamp: Callable[[], str],
     make: Callable[[], dict[str, Any]],
 ) -> HttpResponse:
     """Answer with the whole page, with those parts of it that may change, or that nothing did.
 
-    `stamp` (see `builds.pages.stamps`) was read before `make` reads what the page shows: what
-    changes in between is in the next refresh again, and never missed.
+    `stamp` looks (see `builds.pages.stamps`) before `make` reads what the page shows: what changes
+    in between is in the next refresh again, and never missed. `make` says as `refresh_seconds` when
+    to ask again. The first load has no stamp, so that it costs no look; its first refresh brings
+    one, and parts that the browser finds unchanged.
     """
-    mark, every = stamp
     known = request.GET.get(PARAMETER)
     if known is None:
-        live = Live(request.get_full_path(), mark, every)
-        return TemplateResponse(request, template, {**make(), "live": live, "base": FIRST_LOAD})
+        context = make()
+        live = Live(request.get_full_path(), context["refresh_seconds"])
+        return TemplateResponse(request, template, {**context, "live": live, "base": FIRST_LOAD})
+    seen = stamp()
     response: HttpResponse
-    if known == mark:
+    if known == seen:
         response = HttpResponse(status=204)
     else:
-        response = TemplateResponse(request, template, {**make(), "live": None, "base": REFRESH})
-    response.headers[STAMP_HEADER] = mark
-    response.headers[EVERY_HEADER] = f"{every:g}"
+        context = make()
+        response = TemplateResponse(request, template, {**context, "base": REFRESH})
+        response.headers[EVERY_HEADER] = f"{context['refresh_seconds']:g}"
+    response.headers[STAMP_HEADER] = seen
     return response

@@ -132,7 +132,7 @@ class PlanAdmin(LongListMixin, ReadOnlyMixin, PlanAdminBase):
             )
             return {**context, **(extra_context or {})}
 
-        return live_page(request, "builds/plan.html", stamp=plan_stamp(plan), make=make)
+        return live_page(request, "builds/plan.html", stamp=lambda: plan_stamp(found), make=make)
 
     @method_decorator(require_POST)
     def cancel_view(self, request: HttpRequest, number: int) -> HttpResponse:

@@ -14,6 +14,7 @@ from django.utils import timezone
 from django.utils.http import urlencode
 
 from builds.models import Build, BuildPayload, Deletion
+from builds.pages import refreshing
 from builds.pages.build_plan import plan_part
 from builds.pages.configuration import SHOWN_CHARS, compare
 from builds.pages.log import log_tail
@@ -37,8 +38,10 @@ def build_page(build: Build, query: Mapping[str, str]) -> dict[str, Any]:
 
 def _build_page(build: Build, query: Mapping[str, str]) -> dict[str, Any]:
     payload = payload_without_values(build.pk)
+    deletion = deletion_part(build)
     return {
         "build": build,
+        "refresh_seconds": refreshing.of_build(build, deletion["row"] if deletion else None),
         "reason": reason(build),
         "duration": build.duration(timezone.now()),
         "timeout": build.timeout.total_seconds() if build.timeout else None,
@@ -49,7 +52,7 @@ def _build_page(build: Build, query: Mapping[str, str]) -> dict[str, Any]:
         "run_again": run_again_address(build),
         **attempts_part(build),
         **plan_part(build),
-        "deletion": deletion_part(build),
+        "deletion": deletion,
         **consumers_part(build),
         **_payload_part(payload, build),
         **progress_part(build, query),

@@ -100,20 +100,21 @@ def dashboard(may: Callable[[str], bool], running: Sequence[Build]) -> dict[str,
         "standing": standing() if may("jobs.view_job") else None,
         "schedule": _schedule_part() if may("builds.view_scheduledrun") else None,
         "workers": _workers_part(clusters, running) if may("builds.view_cluster") else None,
+        "refresh_seconds": EVERY_SECONDS,
         "counted": COUNTED,
         "shown": SHOWN,
     }
 
 
-def dashboard_stamp(running: Sequence[Build]) -> tuple[str, float]:
-    """Return the page's stamp, and after how many seconds to look again: a few steps into indexes.
+def dashboard_stamp(running: Sequence[Build]) -> str:
+    """Return the page's stamp, by a few steps into indexes.
 
     While something runs each look is another one, and once in a minute anyway: the page says how
     long things take, and how long ago they were.
     """
     now = timezone.now().timestamp()
     if running:
-        return stamp_of(now), EVERY_SECONDS
+        return stamp_of(now)
     unstarted = Build.objects.filter(status__in=(Build.Status.QUEUED, Build.Status.WAITING))
     clusters = context_processors.clusters()
     facts: list[object] = [
@@ -123,7 +124,7 @@ def dashboard_stamp(running: Sequence[Build]) -> tuple[str, float]:
         [(one.pk, one.trouble, one.drain_requested, is_alive(one)) for one in clusters],
         *(standing(), registry.problems()),
     ]
-    return stamp_of(*facts), EVERY_SECONDS
+    return stamp_of(*facts)
 
 
 # --- What runs ------------------------------------------------------------------------------------

@@ -19,8 +19,7 @@ def live_root(context: dict[str, Any]) -> SafeString | str:
     live: Live | None = context.get("live")
     if live is None:
         return ""
-    text = 'data-live="{}" data-stamp="{}" data-every="{}"'
-    return format_html(text, live.address, live.stamp, f"{live.every:g}")
+    return format_html('data-live="{}" data-every="{}"', live.address, f"{live.every:g}")
 
 
 @register.simple_tag

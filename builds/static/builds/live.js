@@ -14,7 +14,7 @@
     word.setAttribute("role", "status");
     root.prepend(word);
 
-    let stamp = root.dataset.stamp;
+    let stamp = "";
     let every = Number(root.dataset.every);
     let failures = 0;
     let timer = null;
@@ -95,7 +95,8 @@
             failures = 0;
             say();
             stamp = isKept ? "" : fresh;
-            every = Number(xhr.getResponseHeader("X-Live-Every"));
+            const told = xhr.getResponseHeader("X-Live-Every");
+            if (told !== null) every = Number(told);
             if (isKept) every = Math.max(every, KEPT_SECONDS);
             isKept = false;
             next();

@@ -239,6 +239,29 @@ def test_the_dashboard_with_everything_on_it_asks_still_fewer(root):
     check(queries, DASHBOARD_LIMIT)
 
 
+@pytest.mark.parametrize("runs", [True, False])
+def test_a_refresh_of_the_dashboard_asks_no_more(root, runs):
+    for module in (context_processors, standing):
+        module.forget()
+    if not runs:
+        Build.objects.running().update(status="CANCELLED")
+    with CaptureQueriesContext(connection) as queries:
+        assert root.get("/admin/?live=old").status_code == 200
+    check(queries, DASHBOARD_LIMIT)
+
+
+def test_a_refresh_of_the_dashboard_without_news_asks_hardly_anything(root, monkeypatch):
+    now = timezone.now().replace(second=30)
+    monkeypatch.setattr(timezone, "now", lambda: now)
+    Build.objects.running().update(status="CANCELLED")
+    stamp = root.get("/admin/?live=").headers["X-Live-Stamp"]
+    for module in (context_processors, standing):
+        module.forget()
+    with CaptureQueriesContext(connection) as queries:
+        assert root.get(f"/admin/?live={stamp}").status_code == 204
+    check(queries, 9)
+
+
 def test_the_question_before_very_many_deletions_asks_few_questions(root):
     chosen = {"action": "delete_selected", "_selected_action": BUILDS, "select_across": "1"}
     with CaptureQueriesContext(connection) as queries:

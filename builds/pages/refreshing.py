@@ -1,0 +1,34 @@
+"""How often an open page asks whether something changed."""
+
+from __future__ import annotations
+
+from builds.models import Build, Deletion
+from builds.plan_status import PlanStatus
+from builds.status import JobStatus
+
+# Seconds between two looks.
+RUNNING = 2.0  # at what runs
+WAITING = 3.0
+QUIET = 10.0  # where something may begin at any time
+NEVER = 0.0
+LARGE_PLAN = 200  # builds, whose page takes longer to make
+
+
+def of_build(build: Build, deletion: Deletion | None) -> float:
+    """Return the seconds for a build's page."""
+    if not build.finished:
+        return RUNNING if build.started else WAITING
+    under_way = (Deletion.State.WAITING, Deletion.State.RUNNING)
+    return WAITING if deletion is not None and deletion.state in under_way else NEVER
+
+
+def of_plan(status: PlanStatus) -> float:
+    """Return the seconds for a plan's page."""
+    if status.finished:
+        return NEVER
+    return QUIET if status.total > LARGE_PLAN else RUNNING
+
+
+def of_job(status: JobStatus) -> float:
+    """Return the seconds for a job's page."""
+    return WAITING if status.unfinished else QUIET
