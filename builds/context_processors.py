@@ -13,7 +13,7 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest
 
-from builds import services
+from builds.crews import is_alive, with_now
 from builds.models import Build
 from builds.upkeep_models import Cluster
 from jobs.policies import DEFAULT_QUEUE
@@ -33,10 +33,10 @@ def workers(request: HttpRequest) -> dict[str, Any]:
     if user is None or not (user.is_active and user.is_staff):
         nothing: dict[str, Any] = {"worker_command": "", "workers_drained": False}
         return {**nothing, "worker_troubles": [], "unserved_queues": []}
-    is_alive = is_any_alive()
+    is_worked = is_any_alive()
     return {
-        "worker_command": "" if is_alive else worker_command(),
-        "workers_drained": is_alive and not _Remembered.takes_builds,
+        "worker_command": "" if is_worked else worker_command(),
+        "workers_drained": is_worked and not _Remembered.takes_builds,
         "worker_troubles": _Remembered.troubles,
         "unserved_queues": [(name, worker_command(name)) for name in _Remembered.unserved],
     }
@@ -45,6 +45,7 @@ def workers(request: HttpRequest) -> dict[str, Any]:
 class _Remembered:
     """What was found when it was last looked for, in this process."""
 
+    clusters: list[Cluster] = []  # also those that are lost
     alive = False
     takes_builds = False
     troubles: list[str] = []  # each as one line
@@ -56,13 +57,20 @@ def is_any_alive() -> bool:
     """Whether a cluster said lately that it lives; looked up every few seconds at most."""
     now = time.monotonic()
     if now >= _Remembered.until:
-        alive = list(services.live_clusters())
+        _Remembered.clusters = list(with_now(Cluster.objects.all()))
+        alive = [one for one in _Remembered.clusters if is_alive(one)]
         _Remembered.alive = bool(alive)
         _Remembered.takes_builds = any(one.drain_requested is None for one in alive)
         _Remembered.troubles = [f"{one}: {one.trouble}" for one in alive if one.trouble]
         _Remembered.unserved = _unserved(alive) if _Remembered.takes_builds else []
         _Remembered.until = now + REMEMBERED_SECONDS
     return _Remembered.alive
+
+
+def clusters() -> list[Cluster]:
+    """Return the clusters that were heard of within a day, `with_now`; as old as the rest here."""
+    is_any_alive()
+    return _Remembered.clusters
 
 
 def _unserved(alive: Iterable[Cluster]) -> list[str]:

@@ -66,9 +66,16 @@ def with_now(clusters: QuerySet[Cluster]) -> QuerySet[Cluster]:
     return clusters.select_related("drain_requested_by").annotate(now=Now())
 
 
-def crews(clusters: Iterable[Cluster]) -> list[Crew]:
+def is_alive(cluster: Cluster) -> bool:
+    """Whether a cluster, which comes `with_now`, was heard of lately."""
+    now: datetime = cast("Any", cluster).now
+    return (now - cluster.last_seen).total_seconds() < services.silence_allowed()
+
+
+def crews(clusters: Iterable[Cluster], *, running: Iterable[Build] | None = None) -> list[Crew]:
     """Return each of the clusters, which come `with_now`, in two queries whatever their number.
 
+    In none where all `running` builds were looked up already; what workers delete is then left out.
     They stay in their order, but for those of a host that are lost: they come after its others.
     """
     described = [(cluster, _identities(cluster)) for cluster in clusters]
@@ -76,15 +83,20 @@ def crews(clusters: Iterable[Cluster]) -> list[Crew]:
     builds: dict[str, list[Build]] = defaultdict(list)
     deletions: dict[str, list[Deletion]] = defaultdict(list)
     if names:
-        running = Build.objects.running().filter(worker__in=names).select_related("job")
-        for build in running.order_by("start_time", "id").defer("exception_message"):
+        for build in _running(names) if running is None else running:
             builds[build.worker].append(build)
+    if names and running is None:
         going_on = Deletion.objects.filter(state=Deletion.State.RUNNING, worker__in=names)
         for deletion in going_on.select_related("job").defer("log", "traceback"):
             deletions[deletion.worker].append(deletion)
     every = [_crew(cluster, found, builds, deletions) for cluster, found in described]
     hosts = {host: at for at, host in enumerate(dict.fromkeys(crew.cluster.host for crew in every))}
     return sorted(every, key=lambda crew: (hosts[crew.cluster.host], not crew.is_alive))
+
+
+def _running(names: Sequence[str]) -> Iterable[Build]:
+    running = Build.objects.running().filter(worker__in=names).select_related("job")
+    return running.order_by("start_time", "id").defer("exception_message")
 
 
 def builds_in_place(most: int) -> list[Build]:
@@ -102,19 +114,18 @@ def _crew(
     builds: dict[str, list[Build]],
     deletions: dict[str, list[Deletion]],
 ) -> Crew:
-    now: datetime = cast("Any", cluster).now
-    is_alive = (now - cluster.last_seen).total_seconds() < services.silence_allowed()
+    is_there = is_alive(cluster)
     workers = [
         Worker(
             pid=process["pid"],
             since=_since(cluster, process.get("seconds")),
-            memory=process.get("memory") if is_alive else None,
+            memory=process.get("memory") if is_there else None,
             builds=tuple(builds.get(name, ())),
             deletions=tuple(deletions.get(name, ())),
         )
         for process, name in zip(cluster.processes, identities, strict=True)
     ]
-    return Crew(cluster, is_alive, tuple(one for one in workers if is_alive or one.is_busy))
+    return Crew(cluster, is_there, tuple(one for one in workers if is_there or one.is_busy))
 
 
 def _identities(cluster: Cluster) -> list[str]:

@@ -22,6 +22,7 @@ MAX_PATH_DEPTH = 50
 MAX_STATUS_CHARS = 2_000
 _BIGGEST = 2**63 - 1
 
+
 Path = tuple[str, ...]
 
 
@@ -154,6 +155,9 @@ def path_text(names: Sequence[str]) -> str:
 def path_digest(group_name: str) -> str:
     """Return what a path is found by."""
     return hashlib.sha256(group_name.encode()).hexdigest()
+
+
+ROOT_DIGEST = path_digest("[]")  # of the total of all
 
 
 def progress_tree(build: Build) -> ProgressReport:

@@ -99,6 +99,36 @@ def job_status(job: Job) -> JobStatus:
     return job_statuses([job])[job.pk]
 
 
+def why_outdated() -> tuple[list[Job], dict[str, tuple[str, ...]]]:
+    """Return the jobs of the file, in its order, and why the outdated ones are so, by their ids.
+
+    Those that are outdated by themselves come before those that only need one of them. Two queries
+    whatever the number of jobs, with as little of each job as decides it.
+    """
+    newest = Build.objects.filter(job=OuterRef("pk")).successful().newest_first()
+    jobs: list[Any] = list(
+        Job.objects.active()
+        .only("pk", "title", "config", "problem")
+        .annotate(
+            latest=Subquery(newest.values("pk")[:1]),
+            built_from=Subquery(newest.values("payload__config")[:1]),
+        )
+    )
+    facts = _Facts({job.pk: [] for job in jobs})
+    facts.latest = {job.pk: job.latest for job in jobs if job.latest}
+    facts.changed = {
+        job.pk
+        for job in jobs
+        if job.latest and _of_the_run(job.built_from) != _of_the_run(job.config)
+    }
+    _add_links(facts)
+    own = {job.pk: _own_reasons(job, facts) for job in jobs}
+    outdated = _outdated(jobs, own, facts)
+    found = [job for job in jobs if job.pk in outdated]
+    found.sort(key=lambda job: not own[job.pk])
+    return jobs, {job.pk: tuple(_reasons(job, own[job.pk], outdated, facts)) for job in found}
+
+
 def latest_successful_build(job_id: str) -> Build | None:
     """Return the newest build of the job that succeeded and was not skipped."""
     return Build.objects.filter(job_id=job_id).successful().newest_first().first()
@@ -113,7 +143,7 @@ def _chunks(jobs: Sequence[Job]) -> Iterator[Sequence[Job]]:
 class _Facts:
     """What the queries gave, keyed by job id; `links` has all jobs, the rest those looked up."""
 
-    links: graph.Graph
+    links: Mapping[str, Sequence[str]]
     latest: dict[str, int] = field(default_factory=dict)
     failed: set[str] = field(default_factory=set)
     running: set[str] = field(default_factory=set)
@@ -160,9 +190,8 @@ def _add_what_is_shown(ids: Sequence[str], facts: _Facts) -> None:
 
 
 def _status(job: Job, own: Sequence[str], outdated: Collection[str], facts: _Facts) -> JobStatus:
-    reasons = [*own]
+    reasons = _reasons(job, own, outdated, facts)
     if job.pk in outdated:
-        reasons += [f"{name} is itself outdated" for name in _carrying(job, facts, outdated)]
         status = OUTDATED
     elif job.pk in facts.latest:
         status = SUCCESS
@@ -179,6 +208,13 @@ def _status(job: Job, own: Sequence[str], outdated: Collection[str], facts: _Fac
         dependencies=tuple(facts.dependencies(job)),
         missing=tuple(_missing(job, facts)),
     )
+
+
+def _reasons(job: Job, own: Sequence[str], outdated: Collection[str], facts: _Facts) -> list[str]:
+    """Return all reasons why a job is outdated: its own, then the jobs that it needs."""
+    if job.pk not in outdated:
+        return [*own]
+    return [*own, *(f"{name} is itself outdated" for name in _carrying(job, facts, outdated))]
 
 
 def _missing(job: Job, facts: _Facts) -> list[str]:
@@ -248,6 +284,21 @@ def _links() -> dict[str, list[str]]:
         found.setdefault(job_id, []).append(name)
         found.setdefault(name, [])
     return found
+
+
+def _add_links(facts: _Facts) -> None:
+    """Look up what the jobs of the file depend on, and what their newest successes used of it."""
+    builds: BuildQuerySet = Build.objects.filter(job=OuterRef(OuterRef("job"))).order_by()
+    newest = builds.successful().newest_first().values("pk")[:1]
+    used = BuildDependency.objects.filter(build=Subquery(newest), job=OuterRef("depends_on"))
+    links = JobDependency.objects.filter(job__retired=False).order_by("job_id", "position")
+    rows = links.annotate(used=Subquery(used.values("dep_build_number")[:1]))
+    names: dict[str, list[str]] = defaultdict(list)
+    for job_id, name, number in rows.values_list("job_id", "depends_on_id", "used"):
+        names[job_id].append(name)
+        if number is not None and job_id in facts.latest:
+            facts.inputs.setdefault(facts.latest[job_id], {})[name] = number
+    facts.links = {**facts.links, **names}
 
 
 def _rows(ids: Sequence[str]) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def reasons(builds: Iterable[Build]) -> dict[int, str]:
         for build in found
         if build.status == Status.CREATED
     }
-    texts |= _inputs([build.pk for build in found if build.status == Status.WAITING])
+    texts |= inputs_awaited([build.pk for build in found if build.status == Status.WAITING])
     queued = [build for build in found if build.status == Status.QUEUED]
     if queued:
         limits = Job.objects.filter(pk__in={build.job_id for build in queued})
@@ -86,11 +86,12 @@ def why_queued(build: Build, limit: int | None, site: Site) -> str:
 def _until(due: datetime, now: datetime) -> str:
     local, left = timezone.localtime(due), (due - now).total_seconds()
     form = "%H:%M:%S" if local.date() == timezone.localtime(now).date() else "%Y-%m-%d %H:%M:%S"
-    return f"until {local.strftime(form)} (in {_spoken(left)})"
+    return f"until {local.strftime(form)} (in {spoken(left)})"
 
 
-def _spoken(seconds: float) -> str:
-    if seconds < 60:
+def spoken(seconds: float) -> str:
+    """Return about how long so many seconds are."""
+    if round(seconds) < 60:
         return f"{seconds:.0f} s"
     hours, minutes = divmod(round(seconds / 60), 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min"
@@ -124,8 +125,8 @@ def _workers(name: str, site: Site) -> str:
     return f"{free} of {workers} workers{of_it} {verb} free for the next in line"
 
 
-def _inputs(numbers: Sequence[int]) -> dict[int, str]:
-    """Name the builds that others wait for."""
+def inputs_awaited(numbers: Sequence[int]) -> dict[int, str]:
+    """Name the builds that others wait for, in one query."""
     if not numbers:
         return {}
     links = BuildDependency.objects.filter(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.apps import apps
 from django.contrib.admin import AdminSite
 from django.db.models import Model
 from django.db.models.base import ModelBase
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 
 _FIRST_MODELS = ["Job", "Build", "Plan"]  # of their apps; the others follow by name
 
@@ -19,9 +19,21 @@ class JobControlAdminSite(AdminSite):
 
     site_title = "JobControl"
     site_header = "JobControl"
-    index_title = "Jobs and builds"
+    index_title = "Overview"
     site_url = None
     empty_value_display = "–"
+    # What shows the start page: set by `builds.admin`, which is registered here and not the other
+    # way round.
+    dashboard: Callable[[HttpRequest, str], HttpResponse] | None = None
+
+    def index(  # type: ignore[override]  # a refresh may answer without a page
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show what runs, what broke and what is out of date; below it, all pages."""
+        if self.dashboard is None:
+            return super().index(request, extra_context)
+        request.current_app = self.name
+        return self.dashboard(request, self.index_title)
 
     def get_app_list(
         self, request: HttpRequest, app_label: str | None = None

@@ -94,7 +94,7 @@ DARK = ("dark", WIDE)
 LOGIN = Shot("login", lambda _: "/admin/login/")
 
 SHOTS = (
-    Shot("index", lambda _: "/admin/"),
+    Shot("index", lambda _: "/admin/", guide=LIGHT),
     Shot("jobs", lambda _: "/admin/jobs/job/", guide=LIGHT),
     Shot("jobs-phone", lambda _: "/admin/jobs/job/", guide=("dark", NARROW)),
     Shot("jobs-none", lambda _: "/admin/jobs/job/?q=zebra"),

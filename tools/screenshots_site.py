@@ -93,6 +93,12 @@ JOBS = """
     title: "Write the weekly digest"
     function: shop:weekly_digest
     args: [!retval read_catalogue]
+    schedule: ["45 23 * * *"]
+    tags: [shop]
+
+  - id: stocktaking
+    title: "Take stock"
+    function: shop:take_stock
     tags: [shop]
 
   - id: price_list

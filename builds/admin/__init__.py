@@ -1,5 +1,25 @@
 """The pages in the admin: jobs, builds, plans, schedules, deletions, workers, tokens, people."""
 
-from builds.admin import builds, deletions, jobs, people, plans, schedules, tokens, workers
+from builds.admin import (
+    builds,
+    dashboard,
+    deletions,
+    jobs,
+    people,
+    plans,
+    schedules,
+    tokens,
+    workers,
+)
 
-__all__ = ["builds", "deletions", "jobs", "people", "plans", "schedules", "tokens", "workers"]
+__all__ = [
+    "builds",
+    "dashboard",
+    "deletions",
+    "jobs",
+    "people",
+    "plans",
+    "schedules",
+    "tokens",
+    "workers",
+]

@@ -42,6 +42,19 @@ def shelves(gate):
     return {"jars": 4, "boxes": 6}
 
 
+def tables(gate):
+    """Lay four tables, with a rest."""
+    current_app.report_progress(None, 1, 4, "Laying the first")
+    wait_at(f"{gate}-half")
+    current_app.report_progress(None, 3, 4, "Laying the third")
+    wait_at(gate)
+
+
+def plates():
+    """Fail, and say it in two lines."""
+    raise RuntimeError("the plates are broken\\ninto pieces")
+
+
 def depths():
     """Report progress far below."""
     current_app.report_progress(tuple(f"Level {n}" for n in range(30)), 3, 10, "Digging")
@@ -129,6 +142,19 @@ jobs:
   - {id: rolling, title: "Talk on", function: "flows:chatter", args: [rolling]}
   - {id: restarted, title: "Talk to nobody", function: "flows:chatter", args: [restarted]}
   - {id: colours, title: "Write in colours", function: "flows:colours"}
+
+  - id: tables
+    title: "Lay the tables"
+    function: flows:tables
+    args: [tables]
+
+  - {id: plates, title: "Drop the plates", function: "flows:plates"}
+
+  - id: spoons
+    title: "Polish the spoons"
+    function: flows:hold
+    args: [1, spoons]
+    concurrency: 1
 
   - id: depths
     title: "Dig deep"

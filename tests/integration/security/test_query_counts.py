@@ -11,6 +11,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from builds import context_processors, standing
 from builds.models import (
     Build,
     BuildDependency,
@@ -33,6 +34,7 @@ JOBS = 1_000
 BUILDS = 100_000
 PLANS = 300
 LIMIT = 20
+DASHBOARD_LIMIT = 15
 PROTECTED = range(12, JOBS, 30)  # each with a successful build of what it needs
 
 
@@ -100,7 +102,8 @@ def _fill():
         LogMessage(build_id=BUILDS, created=now, level=20, logger="x", message=f"line {n}")
         for n in range(5_000)
     )
-    BuildProgress.objects.bulk_create(_progress())
+    for number in (BUILDS, 100, 200):  # the last two run
+        BuildProgress.objects.bulk_create(_progress(number))
     for n in range(200):
         beating(f"host-{n}", workers=8)
         Build.objects.filter(pk=n + 1).update(
@@ -117,6 +120,10 @@ def _fill():
         )
         for n in range(5_000)
     )
+    ScheduledRun.objects.bulk_create(
+        ScheduledRun(id=10_000 + n, job_id=f"job-{n}", entry="x", due=now + timedelta(seconds=n))
+        for n in range(1, JOBS, 2)
+    )
     _fill_plans()
     Deletion.objects.bulk_create(
         Deletion(id=n + 1, job_id=f"job-{n % JOBS}", build_number=10**6 + n) for n in range(1_000)
@@ -132,10 +139,10 @@ def _fill_plans():
         Build.objects.filter(id=n).update(plan=n)
 
 
-def _progress():
+def _progress(number):
     for n in range(300):
         yield BuildProgress(
-            build_id=BUILDS,
+            build_id=number,
             group_name=f'["group {n % 10}", "part {n}"]',
             group_digest=f"{n:064}",
             current=n,
@@ -220,9 +227,45 @@ def test_a_page_of_a_large_site_asks_few_questions(root, address):
     check(queries)
 
 
-def check(queries):
+def check(queries, limit=LIMIT):
     texts = "\n".join(query["sql"][:200] for query in queries)
-    assert len(queries) <= LIMIT, f"{len(queries)} queries:\n{texts}"
+    assert len(queries) <= limit, f"{len(queries)} queries:\n{texts}"
+
+
+def test_the_dashboard_with_everything_on_it_asks_still_fewer(root):
+    context_processors.forget()
+    standing.forget()
+    with CaptureQueriesContext(connection) as queries:
+        page = root.get("/admin/").context
+    shown = [page[name]["lines"] for name in ("running", "queue", "failures", "schedule")]
+    shown += [page["standing"].outdated, page["workers"]["crews"], page["schedule"]["not_started"]]
+    assert all(shown)
+    assert {line.build.status for line in page["queue"]["lines"]} == {"QUEUED", "WAITING"}
+    assert page["running"]["lines"][0].bar
+    check(queries, DASHBOARD_LIMIT)
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_a_refresh_of_the_dashboard_asks_no_more(root, runs):
+    for module in (context_processors, standing):
+        module.forget()
+    if not runs:
+        Build.objects.running().update(status="CANCELLED")
+    with CaptureQueriesContext(connection) as queries:
+        assert root.get("/admin/?live=old").status_code == 200
+    check(queries, DASHBOARD_LIMIT)
+
+
+def test_a_refresh_of_the_dashboard_without_news_asks_hardly_anything(root, monkeypatch):
+    now = timezone.now().replace(second=30)
+    monkeypatch.setattr(timezone, "now", lambda: now)
+    Build.objects.running().update(status="CANCELLED")
+    stamp = root.get("/admin/?live=").headers["X-Live-Stamp"]
+    for module in (context_processors, standing):
+        module.forget()
+    with CaptureQueriesContext(connection) as queries:
+        assert root.get(f"/admin/?live={stamp}").status_code == 204
+    check(queries, 9)
 
 
 def test_the_question_before_very_many_deletions_asks_few_questions(root):

@@ -1,0 +1,36 @@
+"""The start page of the admin."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from django.conf import settings
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+
+from builds.admin.live import PARAMETER, live_page
+from builds.pages.dashboard import dashboard, dashboard_stamp, running_builds
+
+TEMPLATE = "admin/index.html"
+
+
+def start_page(request: HttpRequest, title: str) -> HttpResponse:
+    """Show the start page, or what is new on it."""
+    may = cast("Any", request.user).has_perm
+    running = running_builds()
+
+    def make() -> dict[str, Any]:
+        parts = {
+            **dashboard(may, running),
+            "title": title,
+            "config_path": settings.JOBCONTROL_CONFIG,
+        }
+        if PARAMETER in request.GET:
+            return parts
+        frame = admin.site.each_context(request)
+        return {**frame, **parts, "app_list": frame["available_apps"]}
+
+    return live_page(request, TEMPLATE, stamp=lambda: dashboard_stamp(running), make=make)
+
+
+cast("Any", admin.site).dashboard = start_page
