@@ -9,7 +9,7 @@ from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 
 from builds.admin.live import PARAMETER, live_page
-from builds.pages.dashboard import dashboard, dashboard_stamp, running_builds
+from builds.pages.dashboard import Look, dashboard, dashboard_stamp
 
 TEMPLATE = "admin/index.html"
 
@@ -17,11 +17,11 @@ TEMPLATE = "admin/index.html"
 def start_page(request: HttpRequest, title: str) -> HttpResponse:
     """Show the start page, or what is new on it."""
     may = cast("Any", request.user).has_perm
-    running = running_builds()
+    look = Look()
 
     def make() -> dict[str, Any]:
         parts = {
-            **dashboard(may, running),
+            **dashboard(may, look),
             "title": title,
             "config_path": settings.JOBCONTROL_CONFIG,
         }
@@ -30,7 +30,7 @@ def start_page(request: HttpRequest, title: str) -> HttpResponse:
         frame = admin.site.each_context(request)
         return {**frame, **parts, "app_list": frame["available_apps"]}
 
-    return live_page(request, TEMPLATE, stamp=lambda: dashboard_stamp(running), make=make)
+    return live_page(request, TEMPLATE, stamp=lambda: dashboard_stamp(look), make=make)
 
 
 cast("Any", admin.site).dashboard = start_page

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 from django.db.models import Case, Count, Exists, OuterRef, Q, Value, When, Window
@@ -27,7 +28,7 @@ from builds.pages.stamps import stamp_of
 from builds.progress import ROOT_DIGEST
 from builds.schedule_models import ScheduledRun
 from builds.services import entries_of
-from builds.standing import standing
+from builds.standing import Standing, standing
 from builds.status import reason
 from builds.upkeep_models import Cluster
 from builds.waiting import Site, inputs_awaited, why_queued
@@ -86,18 +87,33 @@ class RunLine:
     is_paused: bool
 
 
-def dashboard(may: Callable[[str], bool], running: Sequence[Build]) -> dict[str, Any]:
+class Look:
+    """What the page and its stamp are both made from, looked up once."""
+
+    @cached_property
+    def running(self) -> list[Build]:
+        """All that runs."""
+        return _running()
+
+    @cached_property
+    def standing(self) -> Standing:
+        """How the jobs stand."""
+        return standing()
+
+
+def dashboard(may: Callable[[str], bool], look: Look) -> dict[str, Any]:
     """Return what the start page shows to somebody who `may` do what; None for what is not theirs.
 
-    `may` is asked with names of permissions; `running` are the `running_builds`.
+    `may` is asked with names of permissions.
     """
+    running = look.running
     sees_builds = may("builds.view_build")
     clusters = context_processors.clusters()
     return {
         "running": _running_part(running) if sees_builds else None,
         "queue": _queue_part(running, clusters) if sees_builds else None,
         "failures": _failures_part() if sees_builds else None,
-        "standing": standing() if may("jobs.view_job") else None,
+        "standing": look.standing if may("jobs.view_job") else None,
         "schedule": _schedule_part() if may("builds.view_scheduledrun") else None,
         "workers": _workers_part(clusters, running) if may("builds.view_cluster") else None,
         "refresh_seconds": EVERY_SECONDS,
@@ -106,14 +122,14 @@ def dashboard(may: Callable[[str], bool], running: Sequence[Build]) -> dict[str,
     }
 
 
-def dashboard_stamp(running: Sequence[Build]) -> str:
+def dashboard_stamp(look: Look) -> str:
     """Return the page's stamp, by a few steps into indexes.
 
     While something runs each look is another one, and once in a minute anyway: the page says how
     long things take, and how long ago they were.
     """
     now = timezone.now().timestamp()
-    if running:
+    if look.running:
         return stamp_of(now)
     unstarted = Build.objects.filter(status__in=(Build.Status.QUEUED, Build.Status.WAITING))
     clusters = context_processors.clusters()
@@ -122,7 +138,7 @@ def dashboard_stamp(running: Sequence[Build]) -> str:
         sorted(unstarted.order_by().values_list("pk", "status")[:COUNTED]),
         Build.objects.newest_first().values_list("pk", flat=True).first(),
         [(one.pk, one.trouble, one.drain_requested, is_alive(one)) for one in clusters],
-        *(standing(), registry.problems()),
+        *(look.standing, registry.problems()),
     ]
     return stamp_of(*facts)
 
@@ -130,7 +146,7 @@ def dashboard_stamp(running: Sequence[Build]) -> str:
 # --- What runs ------------------------------------------------------------------------------------
 
 
-def running_builds() -> list[Build]:
+def _running() -> list[Build]:
     """Return all that runs, the newest first: there are hardly more than there are workers."""
     running = Build.objects.running().newest_first().select_related("job")
     return list(running.only(*_LIGHT, "job__title")[:COUNTED])
