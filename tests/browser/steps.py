@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 
 from playwright.sync_api import Locator, Page, expect
 
@@ -34,14 +35,20 @@ def quick_build(page: Page) -> None:
     expect(page).to_have_url(re.compile(r"/builds/build/\d+/change/"))
 
 
-def wait_for_end(page: Page, status: str) -> None:
-    """Reload a build's page until it is finished; that must be with `status`."""
+def reload_until(page: Page, is_so: Callable[[], bool]) -> None:
+    """Reload the page, once in a second, until `is_so`: for what it does not show by itself."""
     end = time.monotonic() + PATIENCE
-    while (found := status_of(page)) not in ("SUCCESSFUL", "SKIPPED", "FAILED", "CANCELLED"):
-        assert time.monotonic() < end, f"{page.url} is still {found}"
-        page.wait_for_timeout(100)
+    while not is_so():
+        assert time.monotonic() < end, main_of(page).inner_text()
+        page.wait_for_timeout(1_000)
         page.reload()
-    assert found == status, main_of(page).inner_text()
+
+
+def wait_for_end(page: Page, status: str) -> None:
+    """Look at a build's page until it is finished; that must be with `status`."""
+    ended = ("SUCCESSFUL", "SKIPPED", "FAILED", "CANCELLED")
+    reload_until(page, lambda: status_of(page) in ended)
+    assert status_of(page) == status, main_of(page).inner_text()
 
 
 def status_of(page: Page) -> str:

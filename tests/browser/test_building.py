@@ -15,7 +15,7 @@ def test_a_person_logs_in_and_finds_the_jobs(contexts):
     page.goto("/")
     expect(page).to_have_url(re.compile(r"/admin/login/"))
     log_in(page, "viewer")
-    page.get_by_role("rowheader", name="Jobs", exact=True).get_by_role("link").click()
+    main_of(page).get_by_role("rowheader", name="Jobs", exact=True).get_by_role("link").click()
     row = page.get_by_role("row").filter(has_text="Count the shelves")
     expect(row).to_contain_text("stock")
 
@@ -34,8 +34,8 @@ def test_a_build_is_started_by_one_click_and_watched_to_its_end(page: Page, runn
     open_job(page, "Count the shelves")
     quick_build(page)
     main = main_of(page)
-    while status_of(page) != "RUNNING" or not main.get_by_text("Counting jars").is_visible():
-        page.reload()
+    expect(main.get_by_text("Counting jars")).to_be_visible()
+    assert status_of(page) == "RUNNING"
     expect(page.get_by_text("3/4 (75%)")).to_be_visible()
     # The branches are summed: 3 of 4 and 0 of 6.
     expect(page.get_by_text("3/10 (30%)")).to_be_visible()

@@ -7,6 +7,7 @@ import re
 from playwright.sync_api import Page, expect
 
 from tests.browser.steps import (
+    PATIENCE,
     build_number,
     choose_action,
     main_of,
@@ -17,10 +18,7 @@ from tests.browser.steps import (
 
 
 def wait_until_running(page: Page) -> None:
-    expect_running = page.get_by_text("This build is running.")
-    while not expect_running.is_visible():
-        page.wait_for_timeout(100)
-        page.reload()
+    expect(page.get_by_text("This build is running.")).to_be_visible(timeout=1000 * PATIENCE)
 
 
 def test_a_running_build_is_cancelled_and_says_who_did_it(page: Page):

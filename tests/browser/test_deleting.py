@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Running
-from tests.browser.steps import PATIENCE, built, main_of, open_job, quick_build, wait_for_end
+from tests.browser.steps import built, main_of, open_job, quick_build, reload_until, wait_for_end
 
 # Submits a form twice; returns whether the page prevented it, for each time.
 TWICE = """button => {
@@ -19,13 +17,9 @@ TWICE = """button => {
 }"""
 
 
-def reload_until(page: Page, text: str) -> None:
-    """Reload until the page says `text`."""
-    end = time.monotonic() + PATIENCE
-    while text not in page.locator("#container").inner_text():
-        assert time.monotonic() < end, page.locator("#container").inner_text()
-        page.wait_for_timeout(100)
-        page.reload()
+def wait_until_said(page: Page, text: str) -> None:
+    """Look at the page until it says `text`."""
+    reload_until(page, lambda: text in page.locator("#container").inner_text())
 
 
 def ask_for_deletion(page: Page, button: str) -> None:
@@ -40,13 +34,13 @@ def test_a_build_whose_cleanup_fails_stays_and_goes_without_cleanup(page: Page, 
     address = page.url
     ask_for_deletion(page, "Clean up and delete")
     page.goto(address)
-    reload_until(page, "The deletion failed; the build was kept")
+    wait_until_said(page, "The deletion failed; the build was kept")
     expect(page.get_by_text(f"Cleaning up after build {number}")).to_be_visible()
     page.get_by_text("Traceback", exact=True).first.click()
     expect(page.get_by_text("RuntimeError: the archive is locked").first).to_be_visible()
     page.get_by_role("button", name="Delete without cleanup").click()
     page.goto(address)
-    reload_until(page, f"#{number} (gone)")
+    wait_until_said(page, f"#{number} (gone)")
     page.goto("/admin/builds/deletion/")
     rows = page.get_by_role("row").filter(has_text=f"#{number}")
     expect(rows).to_have_count(2)
@@ -58,13 +52,13 @@ def test_a_deletion_that_failed_is_tried_again(page: Page, running: Running):
     address = page.url
     ask_for_deletion(page, "Clean up and delete")
     page.goto(address)
-    reload_until(page, "The deletion failed; the build was kept")
+    wait_until_said(page, "The deletion failed; the build was kept")
     running.open_gate("cleanup")
     with page.expect_navigation():
         again = page.get_by_role("button", name="Try again")
         assert again.evaluate(TWICE) == [False, True], "a second click is not sent"
     page.goto(address)
-    reload_until(page, f"#{number} (gone)")
+    wait_until_said(page, f"#{number} (gone)")
 
 
 def test_what_an_unfinished_build_needs_is_not_deleted(page: Page, running: Running):
@@ -73,7 +67,7 @@ def test_what_an_unfinished_build_needs_is_not_deleted(page: Page, running: Runn
     open_job(page, "Hold a build")
     quick_build(page)
     holder = page.url
-    reload_until(page, "Reload")
+    wait_until_said(page, "This build is running")
     page.goto(f"/admin/builds/build/{used}/change/")
     page.get_by_role("link", name="Delete…").click()
     expect(page.get_by_role("button", name="Delete")).to_be_disabled()
@@ -85,4 +79,4 @@ def test_what_an_unfinished_build_needs_is_not_deleted(page: Page, running: Runn
     page.goto(f"/admin/builds/build/{used}/delete/")
     page.get_by_role("button", name="Delete").click()
     page.goto(holder)
-    reload_until(page, f"#{used} (deleted)")
+    wait_until_said(page, f"#{used} (deleted)")

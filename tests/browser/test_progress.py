@@ -155,8 +155,7 @@ def test_a_bar_that_stands_still_says_for_how_long_and_counts_on(page: Page, run
     open_job(page, "Count the shelves")
     quick_build(page)
     number = build_number(page)
-    while not page.get_by_text("Counting jars").is_visible():
-        page.reload()
+    expect(page.get_by_text("Counting jars")).to_be_visible()
     expect(page.get_by_text(re.compile("^no update for"))).to_have_count(2)
     expect(page.get_by_text(re.compile("^no update for")).first).to_be_hidden()
     old = "datetime('now', '-100 seconds')"

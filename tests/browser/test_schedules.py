@@ -7,7 +7,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.steps import main_of, open_job
+from tests.browser.steps import PATIENCE, main_of, open_job
 
 
 def test_a_schedule_is_paused_and_goes_on(page: Page):
@@ -31,9 +31,7 @@ def test_a_schedule_is_paused_and_goes_on(page: Page):
 def test_what_was_due_leads_to_its_build(page: Page):
     open_job(page, "Comes by itself")
     last = main_of(page).get_by_role("list", name="Last times")
-    while not last.get_by_role("link").count():
-        page.wait_for_timeout(200)
-        page.reload()
+    expect(last.get_by_role("link").first).to_be_visible(timeout=1000 * PATIENCE)
     if folder := os.environ.get("JOBCONTROL_PICTURES"):
         take_pictures(page, Path(folder))
     last.get_by_role("link").first.click()

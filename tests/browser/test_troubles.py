@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import time
 
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import PASSWORD, USERS, log_in
-from tests.browser.steps import PATIENCE, open_job, quick_build, wait_for_end
+from tests.browser.steps import open_job, quick_build, reload_until, wait_for_end
 from tests.support.site import Site
 from tests.support.web import web
 
@@ -49,10 +48,7 @@ def test_banners_tell_of_a_missing_worker_and_a_wrong_file(browser: Browser, sit
         site.start("-c", SHELL, command, env={"WORKERS": "1"})
         wait_for_end(page, "SUCCESSFUL")
         # The new cluster is known by its first heartbeat.
-        end = time.monotonic() + PATIENCE
-        while page.get_by_text("No worker is running").is_visible():
-            assert time.monotonic() < end
-            page.reload()
+        reload_until(page, page.get_by_text("No worker is running").is_hidden)
         context.close()
 
 

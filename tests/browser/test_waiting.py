@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.browser.steps import build_number, main_of, open_job, quick_build, wait_for_end
+from tests.browser.steps import (
+    build_number,
+    main_of,
+    open_job,
+    quick_build,
+    reload_until,
+    wait_for_end,
+)
 from tests.browser.test_cancelling import wait_until_running
 from tests.browser.test_every_page import NARROW, WIDE, severe, too_wide
 
@@ -75,9 +82,8 @@ def test_a_queue_that_nobody_serves_is_said_on_the_page(
 ):
     said = "no live cluster serves the queue 'night': start one with 'jobcontrol-cli worker"
     expect(main_of(page)).to_contain_text(said)
-    while not page.get_by_text("No worker takes builds of the queue “night”").is_visible():
-        page.wait_for_timeout(200)  # the banner is looked up every few seconds
-        page.reload()
+    # The banner is looked up every few seconds.
+    reload_until(page, page.get_by_text("No worker takes builds of the queue “night”").is_visible)
     expect(page.get_by_text("--queue night").first).to_be_visible()
     looks_well(page, severe, "waiting-queue")
     open_job(page, "Only at night")

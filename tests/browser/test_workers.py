@@ -5,7 +5,14 @@ from __future__ import annotations
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Running
-from tests.browser.steps import main_of, open_job, quick_build, status_of, wait_for_end
+from tests.browser.steps import (
+    main_of,
+    open_job,
+    quick_build,
+    reload_until,
+    status_of,
+    wait_for_end,
+)
 
 UNDRAIN = "from builds.upkeep_models import Cluster\n"
 UNDRAIN += "Cluster.objects.update(drain_requested=None)"
@@ -53,12 +60,7 @@ def test_a_cluster_is_drained_and_taken_up_again(page: Page, running: Running):
 
 def wait_for_state(page: Page, state: str) -> None:
     badge = page.get_by_role("region", name="process ").locator(".jc-badge")
-    for _ in range(600):
-        if badge.inner_text().lower() == state:
-            return
-        page.wait_for_timeout(100)
-        page.reload()
-    assert badge.inner_text().lower() == state
+    reload_until(page, lambda: badge.inner_text().lower() == state)
 
 
 def test_who_may_not_drain_sees_the_workers_without_a_button(contexts):
