@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.core.management.commands import flush
+from django.test import override_settings
 
 from builds.groups import make_groups
 from tests import bootstrap
@@ -49,6 +50,13 @@ def _flush_keeps_permissions() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(flush, "sql_flush", statements)
         patch.setattr(flush, "emit_post_migrate_signal", lambda *_: make_groups())
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _passwords_cost_nothing() -> Iterator[None]:
+    """Hash the passwords of test users fast: what is slow about it is tested by Django."""
+    with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
         yield
 
 

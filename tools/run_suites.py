@@ -23,28 +23,38 @@ GIVES_WAY = 10  # as nice(1) counts
 NOTHING_CHOSEN = 5  # pytest's exit code
 
 
+# Those that wait longest: for leases that end, for grace, for servers that come back.
+PATIENT = tuple(
+    f"tests/process/test_{name}.py" for name in ("faults", "limits", "outages", "stopping")
+)
+
+
 @dataclass(frozen=True)
 class Suite:
-    """A part of the tests, on one database."""
+    """A part of the tests, on one database; `without` names files of its folders."""
 
+    name: str
     database: str
     folders: tuple[str, ...]
+    without: tuple[str, ...] = ()
     computes: bool = False
 
     @property
-    def name(self) -> str:
-        """What it is called in the output."""
-        kinds = ", ".join(folder.removeprefix("tests/") for folder in self.folders)
-        return f"{self.database} ({kinds})"
+    def arguments(self) -> list[str]:
+        """What pytest is told."""
+        return [*self.folders, *(f"--ignore={path}" for path in self.without)]
 
 
 # The browser's tests and those without a database need no second run.
 SUITES = (
-    Suite("sqlite", ("tests/process",)),
-    Suite("postgres", ("tests/process",)),
-    Suite("sqlite", ("tests/browser",)),
-    Suite("sqlite", ("tests/integration", "tests/unit"), computes=True),
-    Suite("postgres", ("tests/integration",), computes=True),
+    Suite("faults and stops on PostgreSQL", "postgres", PATIENT),
+    Suite("faults and stops on SQLite", "sqlite", PATIENT),
+    Suite("processes on PostgreSQL", "postgres", ("tests/process",), without=PATIENT),
+    Suite("processes on SQLite", "sqlite", ("tests/process",), without=PATIENT),
+    Suite("browser", "sqlite", ("tests/browser",)),
+    Suite("integration on PostgreSQL", "postgres", ("tests/integration",), computes=True),
+    Suite("integration on SQLite", "sqlite", ("tests/integration",), computes=True),
+    Suite("unit", "sqlite", ("tests/unit",), computes=True),
 )
 
 
@@ -52,7 +62,7 @@ def start(suite: Suite, output: IO[bytes]) -> subprocess.Popen[bytes]:
     """Start a suite, writing into `output`."""
     first = ["nice", "-n", str(GIVES_WAY)] if suite.computes else []
     return subprocess.Popen(
-        [*first, sys.executable, "-m", "pytest", *suite.folders, *sys.argv[1:]],
+        [*first, sys.executable, "-m", "pytest", *suite.arguments, *sys.argv[1:]],
         cwd=ROOT,
         env=os.environ | {"JOBCONTROL_TEST_DB": suite.database},
         stdout=output,
@@ -83,7 +93,7 @@ def main() -> int:
                 runs[suite] = start(suite, output), path
         try:
             for suite, (process, path) in runs.items():
-                sys.stdout.write(f"\n--- The suite on {suite.name} ---\n")
+                sys.stdout.write(f"\n--- {suite.name} ---\n")
                 sys.stdout.flush()
                 codes[suite] = show(process, path)
         finally:
@@ -96,7 +106,7 @@ def main() -> int:
         sys.stdout.write("\nNo test was chosen.\n")
         return NOTHING_CHOSEN
     if failed:
-        sys.stdout.write(f"\nThe suite failed on {' and on '.join(failed)}: see above.\n")
+        sys.stdout.write(f"\nFailed, see above: {', '.join(failed)}.\n")
     return 1 if failed else 0
 
 
