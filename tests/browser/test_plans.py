@@ -7,7 +7,7 @@ import re
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Running
-from tests.browser.steps import PATIENCE, main_of, open_job
+from tests.browser.steps import main_of, open_job, reload_until
 
 PLAN = re.compile(r"/builds/plan/\d+/change/")
 
@@ -33,8 +33,7 @@ def state_of(page: Page) -> str:
 
 def wait_for_plan(page: Page, state: str) -> None:
     """Look at a plan's page until it is as it should be."""
-    badge = page.locator("#title .jc-badge")
-    expect(badge).to_have_text(state, ignore_case=True, timeout=1000 * PATIENCE)
+    reload_until(page, lambda: state_of(page) == state)
 
 
 def row_of(page: Page, title: str):

@@ -186,12 +186,16 @@ def test_pages_take_a_bounded_number_of_queries(admin_client, site_user, monkeyp
     sync(*(job(f"j{n}", tags=[f"t{n}"], dependencies=["j0"] if n else []) for n in range(5)))
 
     def count(url):
+        # Now and then a request looks whether the registry is current, more often if all is slow.
+        return min(count_once(url) for _ in range(3))
+
+    def count_once(url):
         with CaptureQueriesContext(connection) as captured:
             assert admin_client.get(url).status_code == 200
         return len(captured)
 
     urls = [reverse(LIST), reverse("admin:jobs_job_change", args=["j0"])]
-    few = [count(url) for url in urls] and [count(url) for url in urls]
+    few = [count(url) for url in urls]
     sync(*(job(f"j{n}", tags=[f"t{n}"], dependencies=["j0"] if n else []) for n in range(90)))
     assert [count(url) for url in urls] == few
     assert max(few) < 20

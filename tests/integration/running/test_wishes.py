@@ -158,7 +158,7 @@ def test_an_input_is_not_deleted_under_a_new_build():
             barrier.wait()
             try:
                 return services.request_build(job=last, trigger="quick")
-            except MissingDependencies as error:
+            except (MissingDependencies, BuildStateError) as error:
                 return error
             finally:
                 connection.close()
