@@ -28,6 +28,13 @@ PATIENT = tuple(
     f"tests/process/test_{name}.py" for name in ("faults", "limits", "outages", "stopping")
 )
 
+# What these show is the same on every database: examples, documents, the launcher, the API's
+# description, signals. They run once; `make test-postgres` runs them there too.
+ONCE = tuple(
+    f"tests/process/test_{name}.py"
+    for name in ("api", "cancelling", "documents", "examples", "launch")
+)
+
 
 @dataclass(frozen=True)
 class Suite:
@@ -49,7 +56,7 @@ class Suite:
 SUITES = (
     Suite("faults and stops on PostgreSQL", "postgres", PATIENT),
     Suite("faults and stops on SQLite", "sqlite", PATIENT),
-    Suite("processes on PostgreSQL", "postgres", ("tests/process",), without=PATIENT),
+    Suite("processes on PostgreSQL", "postgres", ("tests/process",), without=PATIENT + ONCE),
     Suite("processes on SQLite", "sqlite", ("tests/process",), without=PATIENT),
     Suite("browser", "sqlite", ("tests/browser",)),
     Suite("integration on PostgreSQL", "postgres", ("tests/integration",), computes=True),
