@@ -19,7 +19,6 @@ from typing import IO
 
 ROOT = Path(__file__).resolve().parent.parent
 LOOK_SECONDS = 0.2
-GIVES_WAY = 10  # as nice(1) counts
 NOTHING_CHOSEN = 5  # pytest's exit code
 
 
@@ -44,7 +43,7 @@ class Suite:
     database: str
     folders: tuple[str, ...]
     without: tuple[str, ...] = ()
-    computes: bool = False
+    nice: int = 0  # as nice(1) counts
 
     @property
     def arguments(self) -> list[str]:
@@ -59,15 +58,16 @@ SUITES = (
     Suite("processes on PostgreSQL", "postgres", ("tests/process",), without=PATIENT + ONCE),
     Suite("processes on SQLite", "sqlite", ("tests/process",), without=PATIENT),
     Suite("browser", "sqlite", ("tests/browser",)),
-    Suite("integration on PostgreSQL", "postgres", ("tests/integration",), computes=True),
-    Suite("integration on SQLite", "sqlite", ("tests/integration",), computes=True),
-    Suite("unit", "sqlite", ("tests/unit",), computes=True),
+    # The longest of those that compute begins to do so early.
+    Suite("integration on PostgreSQL", "postgres", ("tests/integration",), nice=2),
+    Suite("integration on SQLite", "sqlite", ("tests/integration",), nice=5),
+    Suite("unit", "sqlite", ("tests/unit",), nice=10),
 )
 
 
 def start(suite: Suite, output: IO[bytes]) -> subprocess.Popen[bytes]:
     """Start a suite, writing into `output`."""
-    first = ["nice", "-n", str(GIVES_WAY)] if suite.computes else []
+    first = ["nice", "-n", str(suite.nice)] if suite.nice else []
     return subprocess.Popen(
         [*first, sys.executable, "-m", "pytest", *suite.arguments, *sys.argv[1:]],
         cwd=ROOT,

@@ -41,6 +41,7 @@ def looks_well(page: Page, problems: Callable[[Page], list[str]], name: str) -> 
 
 
 def test_a_build_of_a_full_job_says_so_and_begins_when_the_other_ends(page: Page, running, severe):
+    running.close_gate("single")
     open_job(page, "One at a time")
     quick_build(page)
     first = build_number(page)
