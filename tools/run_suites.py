@@ -34,6 +34,8 @@ ONCE = tuple(
     for name in ("api", "cancelling", "documents", "examples", "launch")
 )
 
+PAGES = tuple(f"tests/integration/{name}" for name in ("admin", "api", "security"))
+
 
 @dataclass(frozen=True)
 class Suite:
@@ -58,8 +60,9 @@ SUITES = (
     Suite("processes on PostgreSQL", "postgres", ("tests/process",), without=PATIENT + ONCE),
     Suite("processes on SQLite", "sqlite", ("tests/process",), without=PATIENT),
     Suite("browser", "sqlite", ("tests/browser",)),
-    # The longest of those that compute begins to do so early.
-    Suite("integration on PostgreSQL", "postgres", ("tests/integration",), nice=2),
+    # The longest of those that compute begin to do so early.
+    Suite("pages on PostgreSQL", "postgres", PAGES, nice=2),
+    Suite("integration on PostgreSQL", "postgres", ("tests/integration",), without=PAGES, nice=2),
     Suite("integration on SQLite", "sqlite", ("tests/integration",), nice=5),
     Suite("unit", "sqlite", ("tests/unit",), nice=10),
 )
