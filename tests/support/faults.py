@@ -178,7 +178,7 @@ def faulty_site(kind: str, folder: Path, *, own_postgres: bool = False) -> Itera
         faulty = Faulty(kind, Site(folder, sqlite_url(folder / "jobcontrol.sqlite3")))
         if kind != "sqlite":
             if own_postgres:
-                faulty.postgres = stack.enter_context(servers.postgres(folder))
+                faulty.postgres = stack.enter_context(servers.postgres())
                 url = faulty.postgres.url
             else:
                 # The suite's own server, or one for this run of the whole matrix.

