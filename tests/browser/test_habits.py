@@ -194,6 +194,7 @@ def test_buttons_copy_and_say_so(contexts, history):
 
     def copied(button: str) -> str:
         page.evaluate("navigator.clipboard.writeText('')")
+        page.evaluate("document.getElementById('jc-said').textContent = ''")
         page.get_by_role("button", name=button, exact=True).click()
         expect(page.locator("#jc-said")).to_have_text("Copied.")
         return page.evaluate("navigator.clipboard.readText()")

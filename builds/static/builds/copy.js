@@ -55,6 +55,8 @@
     document.addEventListener("click", async (event) => {
         const button = event.target.closest?.(BUTTONS);
         if (!button) return;
+        /* What is said twice is told twice. */
+        say(button, "");
         try {
             await write(await textOf(button));
             say(button, "Copied.");
