@@ -160,7 +160,7 @@ def broker(request, monkeypatch):
     if request.param == "database":
         return queue.DatabaseBroker
     monkeypatch.setattr(Conf, "REDIS", request.getfixturevalue("redis_url"))
-    monkeypatch.setattr(Conf, "BROKER_CLASS", "builds.redis_redis_queue.RedisBroker")
+    monkeypatch.setattr(Conf, "BROKER_CLASS", "builds.redis_queue.RedisBroker")
     monkeypatch.setattr(queue._Kept, "brokers", {})
     client = redis_queue.RedisBroker().connection
     client.delete(*(redis_queue.redis_key(queue.key(name)) for name in NAMES))
