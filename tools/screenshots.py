@@ -64,6 +64,12 @@ def build(name: str, view: str = "change") -> Callable[[Numbers], str]:
     return lambda made: f"/admin/builds/build/{made[name]}/{view}/"
 
 
+def compare(left: str, right: str) -> Callable[[Numbers], str]:
+    """Return the address where two builds stand beside each other."""
+    here = "/admin/builds/build/compare/"
+    return lambda made: f"{here}?left={made[left]}&right={made[right]}"
+
+
 def arm(page: Page) -> None:
     """Arm the build that the form shows."""
     page.get_by_role("button", name="Arm", exact=True).click()
@@ -122,6 +128,9 @@ SHOTS = (
     Shot("build-successful", build("report")),
     Shot("build-published", build("publish_report")),
     Shot("build-failed", build("check_prices"), guide=LIGHT),
+    Shot("compare", compare("checked_prices", "check_prices"), guide=LIGHT),
+    Shot("compare-jobs", compare("report", "check_prices")),
+    Shot("compare-none", lambda _: "/admin/builds/build/compare/?left=1&right=7007"),
     Shot("build-waiting", build("waiting")),
     Shot("build-cancelled", build("cancelled")),
     Shot("build-not-deleted", build("export_stock")),

@@ -14,7 +14,8 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from builds.admin import filters
-from builds.admin.build_views import MAY_DELETE, MAY_UNPICKLE, BuildViews
+from builds.admin.build_views import MAY_DELETE, MAY_UNPICKLE
+from builds.admin.comparing import ComparingViews
 from builds.admin.live import live_page
 from builds.admin.shared import LongListMixin, partial, user_of
 from builds.models import Build, Deletion
@@ -28,7 +29,7 @@ from jobs.admin import ReadOnlyMixin
 
 
 @admin.register(Build)
-class BuildAdmin(LongListMixin, ReadOnlyMixin, BuildViews):
+class BuildAdmin(LongListMixin, ReadOnlyMixin, ComparingViews):
     """All builds, newest first, and everything recorded about each; jobs have the buttons."""
 
     list_display = ["number", "status_badge", "job_link", "times", "origin"]
@@ -46,7 +47,7 @@ class BuildAdmin(LongListMixin, ReadOnlyMixin, BuildViews):
     search_fields = ["id"]  # see get_search_results
     search_help_text = "A number, or a part of a job's id or title"
     change_list_template = "builds/builds.html"
-    actions = ["cancel_selected", "delete_selected"]
+    actions = ["compare_selected", "cancel_selected", "delete_selected"]
 
     # --- the list ---
 

@@ -286,6 +286,11 @@ jobs:
   - {id: tiles, title: "Dry tiles", function: "flows:number", dependencies: [bricks]}
   - {id: house, title: "Sell the house", function: "flows:number", dependencies: [oven, tiles]}
 
+  - id: kiln
+    title: "Fire the kiln"
+    function: flows:unless
+    args: [kiln]
+
   - {id: river, title: "Wait for the river", function: "flows:hold", args: [1, river]}
   - {id: mill, title: "Grind at the mill", function: "flows:number", dependencies: [river]}
   - {id: bread, title: "Bake bread", function: "flows:number", dependencies: [mill]}

@@ -26,6 +26,10 @@ def build_address(number: int, view: str = "change") -> str:
     return f"/admin/builds/build/{number}/{view}/"
 
 
+def comparison(left: int, right: int) -> str:
+    return f"/admin/builds/build/compare/?left={left}&right={right}"
+
+
 # Name of the page -> its address, made from the numbers of the builds in `history`.
 PAGES: dict[str, Callable[[dict[str, int]], str]] = {
     "index": lambda _: "/admin/",
@@ -61,6 +65,8 @@ PAGES: dict[str, Callable[[dict[str, int]], str]] = {
     "log at no time": lambda made: build_address(made["colours"], "log") + "?at=soon",
     "build in colours": lambda made: build_address(made["colours"]) + "?wrap=no",
     "build that failed with another": lambda made: build_address(made["hopeless"]),
+    "comparison": lambda made: comparison(made["shelves"], made["broken"]),
+    "comparison of nothing": lambda _: "/admin/builds/build/compare/",
     "plans": lambda _: "/admin/builds/plan/",
     "plan": lambda made: f"/admin/builds/plan/{made['plan']}/change/",
     "failed plan": lambda made: f"/admin/builds/plan/{made['failed plan']}/change/",

@@ -260,6 +260,19 @@ TABLE: list[Row] = [
         "login 403 403 403 200",
         NO_METHOD,
     ),
+    Row(
+        "admin:builds_build_compare",
+        "/admin/builds/build/compare/?left={build}&right={other_build}",
+        READERS,
+        NO_METHOD,
+    ),
+    Row(
+        "admin:builds_build_changelist",
+        "/admin/builds/build/",
+        READERS,
+        "login 403 302 302 302",  # with one build chosen: back to the list, which says so
+        {"action": "compare_selected", "_selected_action": "{build}"},
+    ),
     Row("admin:builds_build_delete_many", "/admin/builds/build/delete/", NO_METHOD, MANAGERS),
     # --- Workers ---
     *model_rows("builds_cluster", "{cluster}", READERS),

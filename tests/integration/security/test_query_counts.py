@@ -189,6 +189,7 @@ PAGES = [
     f"/admin/builds/build/{BUILDS}/change/?open=all",
     f"/admin/builds/build/{BUILDS}/progress/?branch={path_digest(path_text(()))[:12]}",
     f"/admin/builds/build/?inputs__dep_build__id__exact={BUILDS - 1000}",
+    f"/admin/builds/build/compare/?left={BUILDS - 1000}&right={BUILDS}",
     f"/admin/builds/build/{BUILDS}/delete/",
     f"/admin/builds/build/{BUILDS}/download/log.txt",
     "/admin/builds/plan/",
