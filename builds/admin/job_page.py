@@ -14,6 +14,7 @@ from django.utils import timezone
 from builds.forms import BuildFilter
 from builds.models import Build
 from builds.pages import refreshing
+from builds.pages.recent import strip_of
 from builds.pages.schedule import schedule_part
 from builds.readiness import why_not
 from builds.status import JobStatus, job_statuses, reason
@@ -74,6 +75,7 @@ def _builds(job: Job, status: JobStatus, request: HttpRequest) -> dict[str, Any]
     standing = _standing(job, status)
     waits = reasons([*standing, *page])
     return {
+        "strip": strip_of(job),
         "standing": [build_line(build, waits) for build in standing],
         "builds_filter": chosen,
         "builds_filtered": chosen.is_bound and any(chosen.cleaned_data.values()),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from builds.models import Build, Deletion
 from builds.plan_status import PlanStatus
 from builds.status import JobStatus
@@ -32,3 +34,8 @@ def of_plan(status: PlanStatus) -> float:
 def of_job(status: JobStatus) -> float:
     """Return the seconds for a job's page."""
     return WAITING if status.unfinished else QUIET
+
+
+def of_grid(rows: Iterable[Iterable[Build]]) -> float:
+    """Return the seconds for the grid, by the builds that it shows."""
+    return WAITING if any(not build.finished for row in rows for build in row) else QUIET
