@@ -118,7 +118,9 @@ class GridMixin(Base):
                 in_grid=IN_GRID,
                 marks=MARKS,
                 pagination_required=look.list.multi_page,
-                refresh_seconds=refreshing.of_grid(look.builds.values()),
+                refresh_seconds=refreshing.of_grid(
+                    look.builds.values(), looks_at_all=bool(look.list.known_statuses)
+                ),
             )
 
         stamp = lambda: grid_stamp(look.jobs, look.builds)  # noqa: E731

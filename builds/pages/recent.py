@@ -15,8 +15,7 @@ from django.utils import timezone
 from builds.models import Build, BuildQuerySet
 from builds.pages.figures import Figures, Scale, Trend, figures, trend
 from builds.status import reason
-from builds.templatetags.builds_text import first_line
-from jobcontrol_site import output
+from builds.templatetags.builds_text import first_line, seconds
 from jobs.models import Job
 
 IN_STRIP = 50
@@ -129,7 +128,7 @@ def bar(build: Build, now: datetime, scale: Scale | None = None) -> Bar:
         kind=build.status.lower(),
         mark="waiting" if build.status in Build.UNSTARTED else build.status.lower(),
         seconds=took,
-        text=(f", took {output.seconds(took)}" if ended else "")
+        text=(f", took {seconds(took)}" if ended else "")
         + (", started" if build.start_time else ", asked for"),
         at=at.isoformat(),
         shown=f"{timezone.localtime(at):%Y-%m-%d %H:%M:%S}",

@@ -12,6 +12,7 @@ from builds.status import JobStatus
 RUNNING = 2.0  # at what runs
 WAITING = 3.0
 QUIET = 10.0  # where something may begin at any time
+SELDOM = 30.0  # where each look goes through all jobs
 NEVER = 0.0
 LARGE_PLAN = 200  # builds, whose page takes longer to make
 
@@ -36,6 +37,8 @@ def of_job(status: JobStatus) -> float:
     return WAITING if status.unfinished else QUIET
 
 
-def of_grid(rows: Iterable[Iterable[Build]]) -> float:
-    """Return the seconds for the grid, by the builds that it shows."""
+def of_grid(rows: Iterable[Iterable[Build]], *, looks_at_all: bool) -> float:
+    """Return the seconds for the grid, by the builds that it shows and by what a look costs."""
+    if looks_at_all:
+        return SELDOM
     return WAITING if any(not build.finished for row in rows for build in row) else QUIET
