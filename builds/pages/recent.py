@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.db import connection
 from django.db.models import OuterRef, Q, Subquery
 from django.db.models.functions import Left
 from django.utils import timezone
@@ -61,7 +62,7 @@ class Strip:
 
 def strip_of(job: Job) -> Strip:
     """Return the strip of a job's page: one query."""
-    found = list(_light(Build.objects.filter(job=job).newest_first())[:IN_STRIP])
+    found = list(_light(_newest_of(job))[:IN_STRIP])
     return strip(found, timezone.now())
 
 
@@ -135,6 +136,18 @@ def bar(build: Build, now: datetime, scale: Scale | None = None) -> Bar:
         reason=_reason(build),
         **(_drawn(scale, took) if scale is not None and took is not None else {}),
     )
+
+
+def _newest_of(job: Job) -> BuildQuerySet:
+    """Return the builds of a job, newest first: by the index of jobs and builds, whatever happens.
+
+    PostgreSQL takes the builds of a job for spread evenly over the table, and would go through it
+    from the end until enough of them came, past newer builds of others. In the order of both
+    columns, and for two jobs (none is without an id), only that index will do.
+    """
+    if connection.vendor == "postgresql":
+        return Build.objects.filter(job__in=[job.pk, ""]).order_by("job_id", "-pk")
+    return Build.objects.filter(job=job).newest_first()
 
 
 def _light(builds: BuildQuerySet) -> BuildQuerySet:
