@@ -94,6 +94,13 @@ def search(page: Page) -> None:
     page.get_by_role("button", name="Search", exact=True).click()
 
 
+def point(page: Page) -> None:
+    """Go to one of the last builds by keyboard."""
+    page.locator("[data-roving-row] a").first.focus()
+    for _ in range(4):
+        page.keyboard.press("ArrowLeft")
+
+
 LIGHT = ("light", WIDE)
 DARK = ("dark", WIDE)
 
@@ -105,6 +112,9 @@ SHOTS = (
     Shot("jobs-phone", lambda _: "/admin/jobs/job/", guide=("dark", NARROW)),
     Shot("jobs-none", lambda _: "/admin/jobs/job/?q=zebra"),
     Shot("job", job("report"), guide=LIGHT),
+    Shot("grid", lambda _: "/admin/jobs/job/grid/", guide=LIGHT),
+    Shot("grid-cell", lambda _: "/admin/jobs/job/grid/?q=licences", point),
+    Shot("job-strip", job("scan"), point),
     Shot("job-protected", job("publish_report")),
     Shot("job-empty", job("weekly_digest")),
     Shot("job-failed", job("check_prices")),

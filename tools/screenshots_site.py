@@ -133,13 +133,16 @@ JOBS = """
 # Run in the site's Django, while its worker works: everything that the pictures show has happened
 # when it ends. Its last line is a JSON object: names and numbers of builds.
 SETUP = f"""
-import json, time
+import json, random, time
+from datetime import timedelta
 from django.contrib.auth.models import User
 from builds import services
 from builds.models import Build, Deletion
 from builds.planning import Dependencies, Options
+from django.utils import timezone
 from jobs.models import Job
 
+random.seed(7)
 user = User.objects.create_superuser({USER!r}, password={USER!r})
 made = dict()
 
@@ -155,11 +158,31 @@ def wait(*builds):
     while Build.objects.filter(pk__in=numbers, end_time=None).exists():
         time.sleep(0.1)
 
+def past(name, count, seconds):
+    # Builds of the days before: nobody waits for fifty of them.
+    now = timezone.now()
+    for n in range(count):
+        ended = random.choices(("SUCCESSFUL", "FAILED", "CANCELLED", "SKIPPED"), (22, 3, 1, 2))[0]
+        start = now - timedelta(hours=7 * (count - n))
+        took = seconds * random.uniform(0.7, 1.2) * (1.3 if n > count * 2 / 3 else 1)
+        if ended != "SUCCESSFUL":
+            took *= random.uniform(0.1, 0.8)
+        Build.objects.create(
+            job_id=name, status=ended, trigger="schedule", created=start, start_time=start,
+            end_time=start + timedelta(seconds=took * (3 if n == count - 8 else 1)),
+            exception_type="TimeoutError" if ended == "FAILED" else "",
+            exception_message={{"FAILED": "the mirror does not answer",
+                                "SKIPPED": "nothing is new"}}.get(ended, ""),
+        )
+
 def delete(build, **options):
     deletion = services.request_deletion(build=build, requested_by=user, **options)
     while Deletion.objects.filter(pk=deletion.pk, state__in=["WAITING", "RUNNING"]).exists():
         time.sleep(0.1)
 
+past("scan", 54, 40)
+past("licences", 33, 12)
+past("report", 48, 95)
 wait(ask("scan"))
 wait(ask("hash_files"), ask("licences"), ask("dependency_graph"))
 wait(ask("report"))

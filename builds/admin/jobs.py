@@ -23,6 +23,7 @@ from builds.admin.arming import ArmPage
 from builds.admin.build_form import BuildFormPage
 from builds.admin.filters import YesNoMenu
 from builds.admin.graph import GraphMixin
+from builds.admin.grid import GridMixin
 from builds.admin.job_list import JobChangeList, ProblemMenu, StatusFilter, TagMenu, row_of
 from builds.admin.job_page import job_page
 from builds.admin.live import live_page
@@ -37,7 +38,7 @@ _get_or_post = method_decorator(require_http_methods(["GET", "HEAD", "POST"]))
 
 
 @admin.register(Job)
-class BuildableJobAdmin(GraphMixin, JobAdmin):
+class BuildableJobAdmin(GraphMixin, GridMixin, JobAdmin):
     """Jobs, with where they stand and the means to build them."""
 
     list_display = ["state", "name", "needs", "builds", "next_run", "button"]

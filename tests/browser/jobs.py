@@ -250,6 +250,15 @@ jobs:
     title: "Never built"
     function: flows:number
 
+  - id: ladders
+    title: "Climb the ladders"
+    function: flows:hold
+    args: [1, ladders]
+    tags: [climbing]
+
+  - {id: stairs, title: "Climb the stairs", function: "flows:number", tags: [climbing]}
+  - {id: rope, title: "Climb the rope", function: "flows:number", tags: [climbing]}
+
   - id: aisles
     title: "Count the aisles"
     function: flows:shelves

@@ -35,6 +35,8 @@ PAGES: dict[str, Callable[[dict[str, int]], str]] = {
     "index": lambda _: "/admin/",
     "jobs": lambda _: "/admin/jobs/job/",
     "jobs found": lambda _: "/admin/jobs/job/?q=nothing+is+called+so",
+    "grid": lambda _: "/admin/jobs/job/grid/",
+    "grid of nothing": lambda _: "/admin/jobs/job/grid/?q=nothing+is+called+so",
     "job": lambda _: job_address("double"),
     "protected job": lambda _: job_address("deploy"),
     "job never built": lambda _: job_address("never"),

@@ -135,7 +135,12 @@
             if (same) same.open = old.open;
         }
         const active = part.contains(document.activeElement) ? document.activeElement : null;
-        focused = active && { part: part.id, tag: active.tagName, text: active.textContent };
+        focused = active && {
+            part: part.id,
+            tag: active.tagName,
+            text: active.textContent,
+            href: active.getAttribute("href"),
+        };
     });
 
     document.body.addEventListener("htmx:oobAfterSwap", (event) => {
@@ -143,8 +148,12 @@
         if (!part) return;
         part.dispatchEvent(new CustomEvent("jc:fresh", { bubbles: true }));
         if (focused?.part === part.id) {
-            const { tag, text } = focused;
-            [...part.querySelectorAll(tag)].find((one) => one.textContent === text)?.focus();
+            const { tag, text, href } = focused;
+            const fresh = [...part.querySelectorAll(tag)];
+            const same =
+                fresh.find((one) => one.textContent === text) ||
+                (href && fresh.find((one) => one.getAttribute("href") === href));
+            if (same) same.focus({ preventScroll: true });
             focused = null;
         }
     });

@@ -172,6 +172,7 @@ TABLE: list[Row] = [
     Row("admin:jobs_job_build", "/admin/jobs/job/{guarded}/build/", OPERATORS, OPERATORS),
     *model_rows("jobs_configrevision", "{revision}", READERS),
     Row("admin:jobs_job_build", "/admin/jobs/job/{job}/build/", OPERATORS, OPERATORS),
+    Row("admin:jobs_grid", "/admin/jobs/job/grid/", READERS, NO_METHOD),
     Row("admin:jobs_graph", "/admin/jobs/job/graph/", READERS, NO_METHOD),
     Row("admin:jobs_graph_file", "/admin/jobs/job/graph.svg", READERS, NO_METHOD),
     Row("admin:jobs_job_graph", "/admin/jobs/job/{job}/graph/", READERS, NO_METHOD),

@@ -36,6 +36,7 @@ BUILDS = 100_000
 PLANS = 300
 LIMIT = 20
 DASHBOARD_LIMIT = 15
+GRID_LIMIT = 10
 PROTECTED = range(12, JOBS, 30)  # each with a successful build of what it needs
 
 
@@ -163,6 +164,11 @@ PAGES = [
     "/admin/jobs/job/?p=5",
     "/admin/jobs/job/?q=number+7",
     "/admin/jobs/job/?tag=tag-3&protected__exact=0",
+    "/admin/jobs/job/grid/",
+    "/admin/jobs/job/grid/?p=2",
+    "/admin/jobs/job/grid/?q=number+7&tag=tag-3",
+    "/admin/jobs/job/grid/?status=outdated",
+    "/admin/jobs/job/grid/?live=old",
     "/admin/jobs/job/job-7/change/",
     "/admin/jobs/job/job-7/change/?p=2",
     "/admin/jobs/job/job-7/history/",
@@ -272,6 +278,13 @@ def test_a_refresh_of_the_dashboard_without_news_asks_hardly_anything(root, monk
     with CaptureQueriesContext(connection) as queries:
         assert root.get(f"/admin/?live={stamp}").status_code == 204
     check(queries, 9)
+
+
+def test_a_refresh_of_the_grid_without_news_asks_still_fewer(root):
+    stamp = root.get("/admin/jobs/job/grid/?live=").headers["X-Live-Stamp"]
+    with CaptureQueriesContext(connection) as queries:
+        assert root.get(f"/admin/jobs/job/grid/?live={stamp}").status_code == 204
+    check(queries, GRID_LIMIT)
 
 
 def test_the_question_before_very_many_deletions_asks_few_questions(root):
