@@ -32,3 +32,8 @@ def of_plan(status: PlanStatus) -> float:
 def of_job(status: JobStatus) -> float:
     """Return the seconds for a job's page."""
     return WAITING if status.unfinished else QUIET
+
+
+def of_graph(*, is_running: bool) -> float:
+    """Return the seconds for the graph of jobs."""
+    return WAITING if is_running else QUIET
