@@ -48,6 +48,13 @@
         view.scrollLeft += now.left + ((atX - before.left) * scale) / old - atX;
         view.scrollTop += now.top + ((atY - before.top) * scale) / old - atY;
     };
+    /* A small picture gets no more room than it takes. */
+    const LOWEST = 220;
+    const takeRoom = () => {
+        view.style.height = "";
+        const wanted = Math.max(LOWEST, natural().height * scale + 24);
+        if (wanted < view.clientHeight) view.style.height = `${wanted}px`;
+    };
     const fit = () => {
         const { width, height } = natural();
         zoomTo(Math.min(1, (view.clientWidth - 4) / width, (view.clientHeight - 4) / height));
@@ -240,6 +247,7 @@
     const restore = () => {
         view.classList.remove("jc-graph-busy");
         apply();
+        takeRoom();
         /* It is told of more than once. */
         if (scroll) view.scrollTo(...scroll);
         scroll = null;
@@ -288,6 +296,7 @@
         const whole = Math.min((view.clientWidth - 4) / width, (view.clientHeight - 4) / height);
         scale = Math.min(1, Math.max(AT_FIRST, whole));
         apply();
+        takeRoom();
         const marked = view.querySelector(".jc-node-found, .jc-node-chosen");
         const first = marked ?? view.querySelector(".jc-node");
         if (!first) return;
