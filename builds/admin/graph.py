@@ -54,7 +54,9 @@ class GraphMixin(Base):
 
         def make() -> dict[str, Any]:
             found = found_graph(question, job)
-            frame = {} if PARAMETER in request.GET else self.admin_site.each_context(request)
+            # A refresh replaces neither the frame nor the form.
+            is_refresh = PARAMETER in request.GET
+            frame = {} if is_refresh else self.admin_site.each_context(request)
             return {
                 **frame,
                 "title": f"Dependencies of {job.label}" if job else "Dependency graph",
@@ -65,7 +67,7 @@ class GraphMixin(Base):
                 "fits": request.GET.get("fit") == "1",
                 "ways": WAYS,
                 "steps": STEPS,
-                "tags": [] if job else offered_tags(question.tags),
+                "tags": [] if job or is_refresh else offered_tags(question.tags),
                 **page(found, request.GET),
                 "fold_url": found.question.query(fold="all", but=()),
                 "open_url": found.question.query(fold="none", but=()),
