@@ -130,6 +130,67 @@ JOBS = """
     tags: [shop]
 """
 
+AREAS = ("orders", "stock", "prices", "suppliers", "customers", "invoices", "returns", "website")
+STAGES = ("Fetch", "Check", "Clean", "Join", "Sum up", "Report on")
+MANY = 500
+
+
+def many_jobs() -> str:
+    """Return a configuration of many jobs: areas, each with chains of jobs and some for themselves.
+
+    An area's chains use what the area before it has cleaned.
+    """
+    jobs = []
+    for number in range(MANY):
+        area, place = divmod(number, MANY // len(AREAS) + 1)
+        chain, stage = divmod(place, len(STAGES))
+        is_alone = chain % 5 == 4
+        needs = [f"{AREAS[area]}_{place - 1}"] if stage and not is_alone else []
+        if stage == 3 and chain > 0 and not is_alone:
+            needs.append(f"{AREAS[area]}_{place - len(STAGES) - 1}")
+        if stage == 3 and chain == 0 and area:
+            needs.append(f"{AREAS[area - 1]}_2")
+        title = f"{STAGES[stage]} the {AREAS[area]} of shop {chain + 1}"
+        jobs.append(
+            f"  - {{id: {AREAS[area]}_{place}, title: {title}, tags: [{AREAS[area]}], "
+            f"function: 'shop:export_stock', dependencies: [{', '.join(needs)}]}}"
+        )
+    return "\n".join(["jobs:", *jobs, ""])
+
+
+# Run once, without a worker: each job has a build, of which some failed and some run.
+MANY_SETUP = f"""
+from django.contrib.auth.models import User
+from django.utils import timezone
+from builds.models import Build, BuildDependency, BuildPayload
+from jobs.models import Job, JobDependency
+
+User.objects.create_superuser({USER!r}, password={USER!r})
+now = timezone.now()
+newest = dict()
+for number, job in enumerate(Job.objects.all()):
+    needs = [link.depends_on_id for link in JobDependency.objects.filter(job=job)]
+    good = number % 41 != 40 and all(name in newest for name in needs)
+    status = "SUCCESSFUL" if good else "FAILED"
+    if number % 29 == 28:
+        continue
+    made = Build.objects.create(job=job, status=status, start_time=now, end_time=now)
+    BuildPayload.objects.create(build=made, config=job.config)
+    for name in needs:
+        if name in newest:
+            old = newest[name]
+            BuildDependency.objects.create(
+                build=made, job_id=name, dep_build=old, dep_build_number=old.pk
+            )
+    if good:
+        newest[job.pk] = made
+for name in ("orders_1", "stock_14", "website_3"):
+    Build.objects.create(job_id=name, status="RUNNING", start_time=now, heartbeat=now)
+for name in ("prices_0", "returns_8"):
+    made = Build.objects.create(job_id=name, status="SUCCESSFUL", start_time=now, end_time=now)
+    BuildPayload.objects.create(build=made, config=Job.objects.get(pk=name).config)
+"""
+
 # Run in the site's Django, while its worker works: everything that the pictures show has happened
 # when it ends. Its last line is a JSON object: names and numbers of builds.
 SETUP = f"""

@@ -128,7 +128,7 @@ class PlanAdmin(LongListMixin, ReadOnlyMixin, PlanAdminBase):
                 title=f"Plan {found.pk}",
                 object_id=object_id,
                 fits=request.GET.get("fit") == "1",
-                **plan_page(found),
+                **plan_page(found, request.GET),
             )
             return {**context, **(extra_context or {})}
 

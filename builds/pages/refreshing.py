@@ -42,3 +42,8 @@ def of_grid(rows: Iterable[Iterable[Build]], *, looks_at_all: bool) -> float:
     if looks_at_all:
         return SELDOM
     return WAITING if any(not build.finished for row in rows for build in row) else QUIET
+
+
+def of_graph(*, is_running: bool) -> float:
+    """Return the seconds for the graph of jobs."""
+    return WAITING if is_running else QUIET

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from hashlib import sha256
 
 from django.db.models import Count, Max
+from django.utils import timezone
 
 from builds.models import Build, BuildProgress, Deletion
 from builds.plan_models import Plan
@@ -18,6 +19,7 @@ from builds.waiting import reasons
 from jobs.models import ConfigRevision, Job
 
 BUILDS_READ = 50
+UNFINISHED_READ = 1_000
 # Heartbeats are shown, but no reason to make the page anew each time.
 HEARTBEAT_STEP = 10
 
@@ -82,4 +84,21 @@ def grid_stamp(jobs: Iterable[Job], builds: Mapping[str, Iterable[Build]]) -> st
     facts.append(Build.objects.successful().newest_first().values_list("pk").first())
     facts.append(ConfigRevision.objects.order_by("-pk").values_list("pk").first())
     facts.append(Deletion.objects.order_by("-pk").values_list("pk", "state").first())
+    return stamp_of(*facts)
+
+
+def jobs_stamp() -> str:
+    """Return the stamp of a page that shows where all jobs stand, by steps into indexes.
+
+    Once in a minute it is another one anyway: what it does not look at is shown a little later.
+    """
+    unfinished = Build.objects.filter(status__in=Build.UNFINISHED).order_by()
+    builds = Build.objects.newest_first().values_list("pk", "status")
+    facts: list[object] = [
+        timezone.now().timestamp() // 60,
+        sorted(unfinished.values_list("pk", "status")[:UNFINISHED_READ]),
+        list(builds[:BUILDS_READ]),
+        Deletion.objects.order_by("-pk").values_list("pk", "state").first(),
+        Job.objects.aggregate(Max("synced_at"), Count("pk")),
+    ]
     return stamp_of(*facts)

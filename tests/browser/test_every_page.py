@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from urllib.parse import quote as url_quote
@@ -15,7 +14,6 @@ from tests.browser.steps import choose_action
 
 WIDE = {"width": 1280, "height": 900}
 NARROW = {"width": 390, "height": 844}
-SEVERE = ("serious", "critical")
 
 
 def job_address(job: str, view: str = "change") -> str:
@@ -51,6 +49,9 @@ PAGES: dict[str, Callable[[dict[str, int]], str]] = {
     "arming several": lambda _: "/admin/jobs/job/arm/?job=deploy",
     "history of a job": lambda _: job_address("deploy", "history"),
     "graph": lambda _: "/admin/jobs/job/graph/",
+    "graph in groups": lambda _: "/admin/jobs/job/graph/?group=tag",
+    "graph in folded groups": lambda _: "/admin/jobs/job/graph/?group=tag&fold=all",
+    "graph searched": lambda _: "/admin/jobs/job/graph/?q=number",
     "graph of a job": lambda _: job_address("double", "graph"),
     "revisions": lambda _: "/admin/jobs/configrevision/",
     "revision": lambda _: "/admin/jobs/configrevision/1/change/",
@@ -82,26 +83,6 @@ PAGES: dict[str, Callable[[dict[str, int]], str]] = {
     "users": lambda _: "/admin/auth/user/",
     "password": lambda _: "/admin/password_change/",
 }
-
-
-@pytest.fixture
-def severe(axe: str) -> Callable[[Page], list[str]]:
-    """Let axe-core look at a page; returns what it finds serious, in a line each."""
-
-    def look(page: Page) -> list[str]:
-        page.evaluate(axe)
-        found = page.evaluate("axe.run(document, {preload: false, resultTypes: ['violations']})")
-        assert len(found["passes"]) > 5, "axe-core looked at nothing"
-        return [
-            f"{rule['id']}: {rule['help']}: "
-            + json.dumps(
-                [(node["html"][:200], node["failureSummary"]) for node in rule["nodes"][:5]]
-            )
-            for rule in found["violations"]
-            if rule["impact"] in SEVERE
-        ]
-
-    return look
 
 
 def too_wide(page: Page) -> list[str]:

@@ -176,6 +176,8 @@ PAGES = [
     "/admin/jobs/job/job-7/graph/",
     "/admin/jobs/job/graph/",
     "/admin/jobs/job/graph/?tag=tag-3",
+    "/admin/jobs/job/graph/?group=tag",
+    "/admin/jobs/job/graph/?q=number+7&live=x",
     "/admin/jobs/job/graph.dot",
     "/admin/jobs/job/job-7/graph.svg",
     "/admin/jobs/configrevision/",
