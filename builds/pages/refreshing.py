@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from builds.models import Build, Deletion
 from builds.plan_status import PlanStatus
 from builds.status import JobStatus
@@ -18,8 +20,7 @@ def of_build(build: Build, deletion: Deletion | None) -> float:
     """Return the seconds for a build's page."""
     if not build.finished:
         return RUNNING if build.started else WAITING
-    under_way = (Deletion.State.WAITING, Deletion.State.RUNNING)
-    return WAITING if deletion is not None and deletion.state in under_way else NEVER
+    return WAITING if deletion is not None and deletion.state in Deletion.UNDER_WAY else NEVER
 
 
 def of_plan(status: PlanStatus) -> float:
@@ -32,3 +33,8 @@ def of_plan(status: PlanStatus) -> float:
 def of_job(status: JobStatus) -> float:
     """Return the seconds for a job's page."""
     return WAITING if status.unfinished else QUIET
+
+
+def of_rows(changing: Iterable[bool]) -> float:
+    """Return the seconds for a list, given which of its rows wait or run."""
+    return WAITING if any(changing) else QUIET
