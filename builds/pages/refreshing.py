@@ -21,8 +21,7 @@ def of_build(build: Build, deletion: Deletion | None) -> float:
     """Return the seconds for a build's page."""
     if not build.finished:
         return RUNNING if build.started else WAITING
-    under_way = (Deletion.State.WAITING, Deletion.State.RUNNING)
-    return WAITING if deletion is not None and deletion.state in under_way else NEVER
+    return WAITING if deletion is not None and deletion.state in Deletion.UNDER_WAY else NEVER
 
 
 def of_plan(status: PlanStatus) -> float:
@@ -47,3 +46,8 @@ def of_grid(rows: Iterable[Iterable[Build]], *, looks_at_all: bool) -> float:
 def of_graph(*, is_running: bool) -> float:
     """Return the seconds for the graph of jobs."""
     return WAITING if is_running else QUIET
+
+
+def of_rows(changing: Iterable[bool]) -> float:
+    """Return the seconds for a list, given which of its rows wait or run."""
+    return WAITING if any(changing) else QUIET

@@ -143,6 +143,8 @@ jobs:
   - {id: restarted, title: "Talk to nobody", function: "flows:chatter", args: [restarted]}
   - {id: colours, title: "Write in colours", function: "flows:colours"}
 
+  - {id: lamps, title: "Light the lamps", function: "flows:hold", args: [1, lamps], concurrency: 1}
+
   - id: tables
     title: "Lay the tables"
     function: flows:tables

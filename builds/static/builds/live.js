@@ -103,13 +103,14 @@
         }
     });
 
-    /* Whether a part was left as it is, to be asked for again: the reader marks text in it, or
-       writes there. */
+    /* Whether a part was left as it is, to be asked for again: the reader marks text in it, writes
+       there, or holds a button down. */
     let isKept = false;
     const isInUse = (part) => {
         const marked = getSelection();
         const writes = document.activeElement?.matches("input, select, textarea");
         return (
+            part.matches(":active") ||
             (marked && !marked.isCollapsed && marked.containsNode(part, true)) ||
             (writes && part.contains(document.activeElement))
         );
@@ -122,6 +123,15 @@
         const html = asSent(fresh);
         if (sent.get(part.id) === html) {
             event.detail.shouldSwap = false;
+            return;
+        }
+        /* A script may take what is new into the part by itself (see lists.js). */
+        const detail = { fresh, isLeft: false };
+        const news = new CustomEvent("jc:news", { bubbles: true, cancelable: true, detail });
+        if (!part.dispatchEvent(news)) {
+            event.detail.shouldSwap = false;
+            if (detail.isLeft) isKept = true;
+            else sent.set(part.id, html);
             return;
         }
         if (isInUse(part)) {
