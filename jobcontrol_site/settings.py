@@ -362,7 +362,7 @@ if REDIS_URL:
     # A server that hangs must not hang a page: the build stays QUEUED and is woken for later.
     _joint = "&" if "?" in REDIS_URL else "?"
     Q_CLUSTER["redis"] = f"{REDIS_URL}{_joint}socket_connect_timeout=3&socket_timeout=10"
-    Q_CLUSTER["broker_class"] = "builds.queue.RedisBroker"
+    Q_CLUSTER["broker_class"] = "builds.redis_queue.RedisBroker"
 else:
     Q_CLUSTER["orm"] = "default"
     Q_CLUSTER["broker_class"] = "builds.queue.DatabaseBroker"
