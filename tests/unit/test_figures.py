@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from builds.pages.figures import (
@@ -102,6 +102,8 @@ def test_what_was_cancelled_counts_on_neither_side():
 
 
 @given(st.integers(0, 5_000), st.integers(0, 5_000))
+@example(4_999, 1)
+@example(1, 4_999)
 def test_all_succeeded_only_where_all_did(succeeded, failed):
     percent = figures(succeeded=succeeded, failed=failed, cancelled=0, durations=[]).percent
     assert (percent == 100) == (failed == 0 and succeeded > 0)
