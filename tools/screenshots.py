@@ -112,6 +112,12 @@ def fitted(page: Page) -> None:
     page.get_by_role("button", name="Fit", exact=True).click()
 
 
+def keys(page: Page) -> None:
+    """Open the card of shortcuts."""
+    page.keyboard.press("?")
+    page.get_by_role("dialog").wait_for()
+
+
 LIGHT = ("light", WIDE)
 DARK = ("dark", WIDE)
 
@@ -119,6 +125,10 @@ LOGIN = Shot("login", lambda _: "/admin/login/")
 
 SHOTS = (
     Shot("index", lambda _: "/admin/", guide=LIGHT),
+    Shot("search", lambda _: "/admin/search/"),
+    Shot("found", lambda _: "/admin/search/?q=price", guide=LIGHT),
+    Shot("keys", build("check_prices"), keys, guide=LIGHT),
+    Shot("error-404", lambda _: "/admin/builds/build/999999/log/"),
     Shot("jobs", lambda _: "/admin/jobs/job/", guide=LIGHT),
     Shot("jobs-phone", lambda _: "/admin/jobs/job/", guide=("dark", NARROW)),
     Shot("jobs-none", lambda _: "/admin/jobs/job/?q=zebra"),

@@ -17,8 +17,10 @@ from django.utils.safestring import SafeString
 from builds.admin import filters
 from builds.admin.build_views import MAY_DELETE, MAY_UNPICKLE
 from builds.admin.comparing import ComparingViews
+from builds.admin.elsewhere import Commands, start_of_build
 from builds.admin.live import live_page
 from builds.admin.shared import LongListMixin, partial, user_of
+from builds.admin.telling import say
 from builds.models import Build, Deletion
 from builds.pages import refreshing
 from builds.pages.build import build_page
@@ -130,9 +132,11 @@ class BuildAdmin(LongListMixin, ReadOnlyMixin, ComparingViews):
         found = build
 
         def make() -> dict[str, Any]:
+            page = build_page(found, request.GET)
             return {
                 **self.admin_site.each_context(request),
-                **build_page(found, request.GET),
+                **page,
+                "commands": self._commands(request, found, page),
                 "title": f"Build #{found.pk}",
                 "opts": self.opts,
                 "object_id": object_id,
@@ -144,6 +148,14 @@ class BuildAdmin(LongListMixin, ReadOnlyMixin, ComparingViews):
 
         return live_page(request, "builds/build.html", stamp=lambda: build_stamp(found), make=make)
 
+    def _commands(
+        self, request: HttpRequest, build: Build, page: dict[str, Any]
+    ) -> Commands | None:
+        """Return what starts the same from elsewhere, for those who may start it."""
+        if build.job.retired or not self.has_cancel_permission(request):
+            return None
+        return start_of_build(request, build.job, page["inputs"], page["payload"])
+
     def _gone(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Lead to the deletion of a build that was deleted, else to the start, with a word."""
         number = unquote(object_id)
@@ -151,7 +163,8 @@ class BuildAdmin(LongListMixin, ReadOnlyMixin, ComparingViews):
         deletions = Deletion.objects.filter(state=Deletion.State.DONE)
         deletion = deletions.filter(build_number=int(number)).first() if is_number else None
         if deletion is not None and request.user.has_perm("builds.view_deletion"):
-            self.message_user(request, f"Build #{number} was deleted.", messages.WARNING)
+            gone = {"number": number, "job": deletion.job_id}
+            say(request, messages.WARNING, "deleted", **gone)
             page = reverse("admin:builds_deletion_change", args=[deletion.pk])
             return HttpResponseRedirect(page)
         return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined, no-any-return]

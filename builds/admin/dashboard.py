@@ -9,7 +9,7 @@ from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 
 from builds.admin.live import PARAMETER, live_page
-from builds.pages.dashboard import Look, dashboard, dashboard_stamp
+from builds.pages.dashboard import Look, dashboard, dashboard_stamp, overview_tab
 
 TEMPLATE = "admin/index.html"
 
@@ -21,8 +21,10 @@ def start_page(request: HttpRequest, title: str) -> HttpResponse:
     is_refresh = PARAMETER in request.GET
 
     def make() -> dict[str, Any]:
+        found = dashboard(may, look)
         parts = {
-            **dashboard(may, look),
+            **found,
+            "tab": overview_tab(title, found),
             "title": title,
             "config_path": settings.JOBCONTROL_CONFIG,
         }

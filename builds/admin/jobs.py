@@ -22,6 +22,7 @@ from builds import history, services
 from builds.admin import asking
 from builds.admin.arming import ArmPage
 from builds.admin.build_form import BuildFormPage
+from builds.admin.elsewhere import start_of_job
 from builds.admin.filters import YesNoMenu
 from builds.admin.graph import GraphMixin
 from builds.admin.grid import GridMixin
@@ -164,6 +165,8 @@ class BuildableJobAdmin(GraphMixin, GridMixin, LiveListMixin, JobAdmin):
             context = asking.page_context(
                 request, self, title=found.label, object_id=object_id, **job_page(found, request)
             )
+            if asking.may_run(request) and not found.retired:
+                context["commands"] = start_of_job(request, found)
             return {**context, **(extra_context or {})}
 
         return live_page(request, "builds/job.html", stamp=lambda: job_stamp(found), make=make)

@@ -15,6 +15,7 @@ from builds.graphs import MAX_NODES, SIGNS, Graph, Node
 from builds.models import Build, BuildDependency
 from builds.pages import refreshing
 from builds.pages.graph_picture import picture_part
+from builds.pages.tabs import tab_of_plan
 from builds.plan_models import Plan
 from builds.plan_status import PlanStatus, plan_statuses
 from builds.planning import Dependencies
@@ -74,6 +75,7 @@ def plan_page(plan: Plan, asked: QueryDict) -> dict[str, Any]:
     return {
         "plan": plan,
         "status": status,
+        "tab": tab_of_plan(plan, status),
         "refresh_seconds": refreshing.of_plan(status),
         "counts": counts_in_words(status),
         "options": options_in_words(plan.wish),

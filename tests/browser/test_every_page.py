@@ -31,6 +31,9 @@ def comparison(left: int, right: int) -> str:
 # Name of the page -> its address, made from the numbers of the builds in `history`.
 PAGES: dict[str, Callable[[dict[str, int]], str]] = {
     "index": lambda _: "/admin/",
+    "search": lambda _: "/admin/search/",
+    "found": lambda _: "/admin/search/?q=basket",
+    "not found": lambda _: "/admin/search/?q=nothing+is+called+so",
     "jobs": lambda _: "/admin/jobs/job/",
     "jobs found": lambda _: "/admin/jobs/job/?q=nothing+is+called+so",
     "grid": lambda _: "/admin/jobs/job/grid/",
@@ -131,6 +134,31 @@ def test_the_question_before_many_deletions_is_accessible_and_fits(contexts, his
     expect(page.get_by_role("button", name="Delete", exact=True)).to_be_visible()
     assert severe(page) == []
     assert too_wide(page) == []
+
+
+def test_the_card_of_shortcuts_is_accessible_and_fits(contexts, history, severe):
+    page = contexts(viewport=NARROW, color_scheme="dark").new_page()
+    page.goto(build_address(history["shelves"]))
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
+    assert severe(page) == []
+    assert too_wide(page) == []
+
+
+@pytest.mark.parametrize("user", ["viewer", ""])
+def test_pages_of_errors_are_accessible_and_lead_on(contexts, severe, watch, user):
+    watch.expected += ["404", "403"]
+    page = contexts(user=user, viewport=NARROW, color_scheme="dark").new_page()
+    addresses = ["/nothing"]
+    addresses += ["/admin/auth/user/", "/admin/builds/build/999999999/log/"] if user else []
+    for address in addresses:
+        page.goto(address)
+        assert severe(page) == []
+        assert too_wide(page) == []
+        search = page.get_by_role("searchbox", name="Find a build, a job or an error")
+        expect(search).to_have_count(1 if user else 0)
+        page.get_by_role("link", name="To the overview").click()
+        expect(page).to_have_url(re.compile(r"/admin/(login/.*)?$"))
 
 
 def test_the_login_page_is_accessible_and_fits(contexts, severe):

@@ -7,6 +7,7 @@
     if (!root || !window.htmx) return;
 
     const HIDDEN_SECONDS = 30; /* between two looks while nobody looks at the page */
+    const WATCHED_SECONDS = 5; /* … and somebody waits to be told of its end (notify.js) */
     const LONGEST_SECONDS = 30; /* between two tries while the server does not answer */
     const KEPT_SECONDS = 2; /* until a part that was in use is looked at again */
     const word = document.createElement("p");
@@ -45,7 +46,8 @@
         clearTimeout(timer);
         timer = seconds > 0 ? setTimeout(ask, 1000 * seconds) : null;
     };
-    const next = () => plan(every > 0 && document.hidden ? HIDDEN_SECONDS : every);
+    const hidden = () => ("watched" in root.dataset ? WATCHED_SECONDS : HIDDEN_SECONDS);
+    const next = () => plan(every > 0 && document.hidden ? hidden() : every);
     const end = (...pieces) => {
         every = 0;
         plan(0);

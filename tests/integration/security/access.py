@@ -72,6 +72,8 @@ TABLE: list[Row] = [
     Row("healthz", "/healthz", ANYBODY, API_NO_METHOD),
     # --- The admin itself ---
     Row("admin:index", "/admin/", STAFF, STAFF),
+    Row("admin:search", "/admin/search/", STAFF, NO_METHOD),
+    Row("admin:search", "/admin/search/?q=job&before=9", STAFF, NO_METHOD),
     Row("admin:login", "/admin/login/", "200 index index index index", ANYBODY),
     Row("admin:logout", "/admin/logout/", "index 405 405 405 405", "index 200 200 200 200"),
     Row("admin:password_change", "/admin/password_change/", STAFF, STAFF),

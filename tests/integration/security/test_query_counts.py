@@ -161,6 +161,9 @@ def _progress(number):
 PAGES = [
     "/admin/",
     "/admin/jobs/job/",
+    "/admin/search/",
+    "/admin/search/?q=number+7",
+    "/admin/search/?q=ValueError&before=90000",
     "/admin/jobs/job/?p=5",
     "/admin/jobs/job/?q=number+7",
     "/admin/jobs/job/?tag=tag-3&protected__exact=0",
