@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin, messages
@@ -14,23 +15,25 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from builds.admin import filters
-from builds.admin.build_views import MAY_DELETE, MAY_UNPICKLE, BuildViews
+from builds.admin.build_views import MAY_DELETE, MAY_UNPICKLE
+from builds.admin.comparing import ComparingViews
 from builds.admin.elsewhere import Commands, start_of_build
 from builds.admin.live import live_page
 from builds.admin.shared import LongListMixin, partial, user_of
 from builds.admin.telling import say
 from builds.models import Build, Deletion
+from builds.pages import refreshing
 from builds.pages.build import build_page
 from builds.pages.deletion import bulk_deletion_page
+from builds.pages.list_stamps import builds_look
 from builds.pages.stamps import build_stamp
 from builds.status import reason
 from builds.waiting import reasons
-from jobcontrol_site import output
 from jobs.admin import ReadOnlyMixin
 
 
 @admin.register(Build)
-class BuildAdmin(LongListMixin, ReadOnlyMixin, BuildViews):
+class BuildAdmin(LongListMixin, ReadOnlyMixin, ComparingViews):
     """All builds, newest first, and everything recorded about each; jobs have the buttons."""
 
     list_display = ["number", "status_badge", "job_link", "times", "origin"]
@@ -48,7 +51,7 @@ class BuildAdmin(LongListMixin, ReadOnlyMixin, BuildViews):
     search_fields = ["id"]  # see get_search_results
     search_help_text = "A number, or a part of a job's id or title"
     change_list_template = "builds/builds.html"
-    actions = ["cancel_selected", "delete_selected"]
+    actions = ["compare_selected", "cancel_selected", "delete_selected"]
 
     # --- the list ---
 
@@ -71,8 +74,8 @@ class BuildAdmin(LongListMixin, ReadOnlyMixin, BuildViews):
     @admin.display(description="started")
     def times(self, build: Build) -> SafeString:
         """When it started and how long it took, or when it was asked for."""
-        took = output.seconds(build.duration(timezone.now()))
-        return partial("builds/_times.html", build=build, took=took)
+        duration = build.duration(timezone.now())
+        return partial("builds/_times.html", build=build, duration=duration)
 
     @admin.display(description="asked by")
     def origin(self, build: Build) -> SafeString:
@@ -102,6 +105,14 @@ class BuildAdmin(LongListMixin, ReadOnlyMixin, BuildViews):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Build]:
         """Load the job and the user with each build."""
         return super().get_queryset(request).select_related("job", "requested_by")
+
+    def look(self, rows: QuerySet[Any]) -> object:
+        """Look at the builds, and at what those wait for that have not begun."""
+        return builds_look(rows)
+
+    def seconds(self, rows: Sequence[Any]) -> float:
+        """Look soon again while a build of the page waits or runs."""
+        return refreshing.of_rows(not build.finished for build in rows)
 
     # --- one build ---
 

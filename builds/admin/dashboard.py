@@ -18,6 +18,7 @@ def start_page(request: HttpRequest, title: str) -> HttpResponse:
     """Show the start page, or what is new on it."""
     may = cast("Any", request.user).has_perm
     look = Look()
+    is_refresh = PARAMETER in request.GET
 
     def make() -> dict[str, Any]:
         found = dashboard(may, look)
@@ -27,7 +28,7 @@ def start_page(request: HttpRequest, title: str) -> HttpResponse:
             "title": title,
             "config_path": settings.JOBCONTROL_CONFIG,
         }
-        if PARAMETER in request.GET:
+        if is_refresh:
             return parts
         frame = admin.site.each_context(request)
         return {**frame, **parts, "app_list": frame["available_apps"]}

@@ -57,6 +57,7 @@ def _build_page(build: Build, query: Mapping[str, str]) -> dict[str, Any]:
         **plan_part(build),
         "deletion": deletion,
         **consumers_part(build),
+        **comparisons_part(build),
         **_payload_part(payload, build),
         **progress,
         **log_tail(build, query),
@@ -119,6 +120,19 @@ def consumers_part(build: Build) -> dict[str, Any]:
         "consumers": found.select_related("job")[:CONSUMERS_SHOWN],
         "consumer_count": found.values("pk")[: CONSUMERS_COUNTED + 1].count(),
         "consumers_counted": CONSUMERS_COUNTED,
+    }
+
+
+def comparisons_part(build: Build) -> dict[str, Any]:
+    """Return the numbers of the earlier builds that this one is worth being compared with."""
+    earlier = Build.objects.filter(job=build.job_id, pk__lt=build.pk).newest_first()
+    previous = earlier.values_list("pk", flat=True).first()
+    success = None
+    if previous and build.status in (Build.Status.FAILED, Build.Status.CANCELLED):
+        success = earlier.successful().values_list("pk", flat=True).first()
+    return {
+        "last_success": success,
+        "previous_build": previous if previous != success else None,
     }
 
 

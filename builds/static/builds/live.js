@@ -105,13 +105,14 @@
         }
     });
 
-    /* Whether a part was left as it is, to be asked for again: the reader marks text in it, or
-       writes there. */
+    /* Whether a part was left as it is, to be asked for again: the reader marks text in it, writes
+       there, or holds a button down. */
     let isKept = false;
     const isInUse = (part) => {
         const marked = getSelection();
         const writes = document.activeElement?.matches("input, select, textarea");
         return (
+            part.matches(":active") ||
             (marked && !marked.isCollapsed && marked.containsNode(part, true)) ||
             (writes && part.contains(document.activeElement))
         );
@@ -126,6 +127,15 @@
             event.detail.shouldSwap = false;
             return;
         }
+        /* A script may take what is new into the part by itself (see lists.js). */
+        const detail = { fresh, isLeft: false };
+        const news = new CustomEvent("jc:news", { bubbles: true, cancelable: true, detail });
+        if (!part.dispatchEvent(news)) {
+            event.detail.shouldSwap = false;
+            if (detail.isLeft) isKept = true;
+            else sent.set(part.id, html);
+            return;
+        }
         if (isInUse(part)) {
             isKept = true;
             event.detail.shouldSwap = false;
@@ -137,7 +147,12 @@
             if (same) same.open = old.open;
         }
         const active = part.contains(document.activeElement) ? document.activeElement : null;
-        focused = active && { part: part.id, tag: active.tagName, text: active.textContent };
+        focused = active && {
+            part: part.id,
+            tag: active.tagName,
+            text: active.textContent,
+            href: active.getAttribute("href"),
+        };
     });
 
     document.body.addEventListener("htmx:oobAfterSwap", (event) => {
@@ -145,8 +160,12 @@
         if (!part) return;
         part.dispatchEvent(new CustomEvent("jc:fresh", { bubbles: true }));
         if (focused?.part === part.id) {
-            const { tag, text } = focused;
-            [...part.querySelectorAll(tag)].find((one) => one.textContent === text)?.focus();
+            const { tag, text, href } = focused;
+            const fresh = [...part.querySelectorAll(tag)];
+            const same =
+                fresh.find((one) => one.textContent === text) ||
+                (href && fresh.find((one) => one.getAttribute("href") === href));
+            if (same) same.focus({ preventScroll: true });
             focused = null;
         }
     });

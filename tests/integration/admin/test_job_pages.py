@@ -50,7 +50,7 @@ def told(response):
 def rows(response):
     """The text of each row of a list, by the first word of its job's id or title."""
     table = re.search(r'<table id="result_list".*?</table>', response.content.decode(), re.S)[0]
-    found = re.findall(r"<tr>.*?</tr>", table, re.S)
+    found = re.findall(r"<tr\b.*?</tr>", table, re.S)
     return [" ".join(re.sub(r"<[^>]+>", " ", row).split()) for row in found[1:]]
 
 

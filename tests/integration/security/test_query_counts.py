@@ -36,6 +36,7 @@ BUILDS = 100_000
 PLANS = 300
 LIMIT = 20
 DASHBOARD_LIMIT = 15
+GRID_LIMIT = 10
 PROTECTED = range(12, JOBS, 30)  # each with a successful build of what it needs
 
 
@@ -166,6 +167,11 @@ PAGES = [
     "/admin/jobs/job/?p=5",
     "/admin/jobs/job/?q=number+7",
     "/admin/jobs/job/?tag=tag-3&protected__exact=0",
+    "/admin/jobs/job/grid/",
+    "/admin/jobs/job/grid/?p=2",
+    "/admin/jobs/job/grid/?q=number+7&tag=tag-3",
+    "/admin/jobs/job/grid/?status=outdated",
+    "/admin/jobs/job/grid/?live=old",
     "/admin/jobs/job/job-7/change/",
     "/admin/jobs/job/job-7/change/?p=2",
     "/admin/jobs/job/job-7/history/",
@@ -173,6 +179,8 @@ PAGES = [
     "/admin/jobs/job/job-7/graph/",
     "/admin/jobs/job/graph/",
     "/admin/jobs/job/graph/?tag=tag-3",
+    "/admin/jobs/job/graph/?group=tag",
+    "/admin/jobs/job/graph/?q=number+7&live=x",
     "/admin/jobs/job/graph.dot",
     "/admin/jobs/job/job-7/graph.svg",
     "/admin/jobs/configrevision/",
@@ -192,6 +200,7 @@ PAGES = [
     f"/admin/builds/build/{BUILDS}/change/?open=all",
     f"/admin/builds/build/{BUILDS}/progress/?branch={path_digest(path_text(()))[:12]}",
     f"/admin/builds/build/?inputs__dep_build__id__exact={BUILDS - 1000}",
+    f"/admin/builds/build/compare/?left={BUILDS - 1000}&right={BUILDS}",
     f"/admin/builds/build/{BUILDS}/delete/",
     f"/admin/builds/build/{BUILDS}/download/log.txt",
     "/admin/builds/plan/",
@@ -274,6 +283,13 @@ def test_a_refresh_of_the_dashboard_without_news_asks_hardly_anything(root, monk
     with CaptureQueriesContext(connection) as queries:
         assert root.get(f"/admin/?live={stamp}").status_code == 204
     check(queries, 9)
+
+
+def test_a_refresh_of_the_grid_without_news_asks_still_fewer(root):
+    stamp = root.get("/admin/jobs/job/grid/?live=").headers["X-Live-Stamp"]
+    with CaptureQueriesContext(connection) as queries:
+        assert root.get(f"/admin/jobs/job/grid/?live={stamp}").status_code == 204
+    check(queries, GRID_LIMIT)
 
 
 def test_the_question_before_very_many_deletions_asks_few_questions(root):
