@@ -7,6 +7,7 @@ from typing import Any
 
 from django.contrib.admin.utils import quote
 from django.core.paginator import Paginator
+from django.db.models import Q, Subquery
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -14,6 +15,7 @@ from django.utils import timezone
 from builds.forms import BuildFilter
 from builds.models import Build
 from builds.pages import refreshing
+from builds.pages.recent import strip_of
 from builds.pages.schedule import schedule_part
 from builds.readiness import why_not
 from builds.status import JobStatus, job_statuses, reason
@@ -74,6 +76,7 @@ def _builds(job: Job, status: JobStatus, request: HttpRequest) -> dict[str, Any]
     standing = _standing(job, status)
     waits = reasons([*standing, *page])
     return {
+        "strip": strip_of(job),
         "standing": [build_line(build, waits) for build in standing],
         "builds_filter": chosen,
         "builds_filtered": chosen.is_bound and any(chosen.cleaned_data.values()),
@@ -87,11 +90,13 @@ def _builds(job: Job, status: JobStatus, request: HttpRequest) -> dict[str, Any]
 
 def _standing(job: Job, status: JobStatus) -> list[Build]:
     """Return the unfinished builds, then the latest success, then the last failure."""
-    failed = Build.objects.filter(job=job, status=Build.Status.FAILED).newest_first()
-    last = [status.latest_successful_build_id, failed.values_list("pk", flat=True).first()]
-    numbers = [build.pk for build in status.unfinished] + [number for number in last if number]
-    builds = Build.objects.select_related("requested_by").in_bulk(numbers)
-    return [builds[number] for number in numbers if number in builds]
+    failed = Build.objects.filter(job=job, status=Build.Status.FAILED).newest_first().values("pk")
+    numbers = [build.pk for build in status.unfinished]
+    numbers += filter(None, [status.latest_successful_build_id])
+    found = Build.objects.filter(Q(pk__in=numbers) | Q(pk=Subquery(failed[:1])))
+    builds = {build.pk: build for build in found.select_related("requested_by").order_by()}
+    bad = [number for number in builds if number not in numbers]
+    return [builds[number] for number in [*numbers, *bad] if number in builds]
 
 
 def build_line(build: Build, waits: Mapping[int, str]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from builds.pages.build_plan import plan_part
 from builds.pages.configuration import SHOWN_CHARS, compare
 from builds.pages.log import log_tail
 from builds.pages.progress import progress_part
+from builds.pages.tabs import tab_of_build
 from builds.pages.tracebacks import traceback_links
 from builds.reading import read_together
 from builds.status import reason
@@ -39,8 +40,10 @@ def build_page(build: Build, query: Mapping[str, str]) -> dict[str, Any]:
 def _build_page(build: Build, query: Mapping[str, str]) -> dict[str, Any]:
     payload = payload_without_values(build.pk)
     deletion = deletion_part(build)
+    progress = progress_part(build, query)
     return {
         "build": build,
+        "tab": tab_of_build(build, progress["progress"]),
         "refresh_seconds": refreshing.of_build(build, deletion["row"] if deletion else None),
         "reason": reason(build),
         "duration": build.duration(timezone.now()),
@@ -56,7 +59,7 @@ def _build_page(build: Build, query: Mapping[str, str]) -> dict[str, Any]:
         **consumers_part(build),
         **comparisons_part(build),
         **_payload_part(payload, build),
-        **progress_part(build, query),
+        **progress,
         **log_tail(build, query),
     }
 

@@ -143,6 +143,8 @@ jobs:
   - {id: restarted, title: "Talk to nobody", function: "flows:chatter", args: [restarted]}
   - {id: colours, title: "Write in colours", function: "flows:colours"}
 
+  - {id: lamps, title: "Light the lamps", function: "flows:hold", args: [1, lamps], concurrency: 1}
+
   - id: tables
     title: "Lay the tables"
     function: flows:tables
@@ -249,6 +251,15 @@ jobs:
   - id: never
     title: "Never built"
     function: flows:number
+
+  - id: ladders
+    title: "Climb the ladders"
+    function: flows:hold
+    args: [1, ladders]
+    tags: [climbing]
+
+  - {id: stairs, title: "Climb the stairs", function: "flows:number", tags: [climbing]}
+  - {id: rope, title: "Climb the rope", function: "flows:number", tags: [climbing]}
 
   - id: aisles
     title: "Count the aisles"
