@@ -21,7 +21,7 @@ def test_a_failure_is_one_click_away_from_the_last_success(contexts, running, se
     page.get_by_role("link", name=f"Compare with the last success, #{success}").click()
     expect(page.get_by_role("heading", name=f"Compare #{success} with #{failure}")).to_be_visible()
     error = page.locator("#error")
-    expect(error.get_by_text("the oven is cold")).to_be_visible()
+    expect(error.get_by_role("cell", name="the oven is cold", exact=True)).to_be_visible()
     same = page.locator("#arguments")
     expect(same.get_by_text("the same")).to_be_visible()
     expect(same.locator(".jc-text")).to_be_hidden()
