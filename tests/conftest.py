@@ -22,7 +22,6 @@ from tests.support.databases import new_database, sqlite_url
 from tests.support.needs import need
 from tests.support.site import Site
 
-
 # Machines differ, and other parts of the suite run beside: no example has a limit of time.
 property_settings.register_profile("suite", deadline=None)
 property_settings.load_profile("suite")

@@ -15,7 +15,6 @@ from tests.browser.test_every_page import NARROW, too_wide
 from tests.support.site import wait_until
 from tests.support.web import free_port, web
 
-
 NEWS = "/log/news/"
 LINES = "SELECT count(*) FROM builds_logmessage WHERE build_id = {number}"
 

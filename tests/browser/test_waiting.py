@@ -20,7 +20,6 @@ from tests.browser.steps import (
 from tests.browser.test_cancelling import wait_until_running
 from tests.browser.test_every_page import NARROW, WIDE, too_wide
 
-
 # Where pictures go, to look at: nowhere unless it is set.
 PICTURES = os.environ.get("JOBCONTROL_PICTURES")
 
