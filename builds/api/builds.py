@@ -21,6 +21,7 @@ from builds.api.auth import require, user_of
 from builds.api.jobs import LISTER
 from builds.api.replies import LINK, answer, refusals, with_next
 from builds.models import Build, BuildPayload, Deletion, LogMessage
+from builds.pages.log_parts import lines_of
 from builds.presentation import Json, build_detail, build_rows, deletion_detail, log_line
 from jobcontrol.exceptions import BuildStateError, InvalidRequest, NotFound
 from jobcontrol_site import lookup, moments
@@ -208,7 +209,7 @@ def _page(lines: Iterable[LogMessage], limit: int) -> tuple[list[Json], bool]:
 
 
 def _lines(build: Build, filters: LogFilters) -> QuerySet[LogMessage]:
-    found = LogMessage.objects.filter(build=build, pk__gt=filters.after)
+    found = lines_of(build).filter(pk__gt=filters.after)
     if filters.level is not None:
         found = found.filter(level__gte=_read(moments.level, "level", filters.level))
     if filters.since is not None:
@@ -219,7 +220,7 @@ def _lines(build: Build, filters: LogFilters) -> QuerySet[LogMessage]:
         if "\x00" in filters.text:
             raise InvalidRequest("text: no line contains a NUL character.")
         found = found.filter(message__icontains=filters.text)
-    return found.order_by("pk")
+    return found
 
 
 def _read(reader: Callable[[str], T], name: str, text: str) -> T:
