@@ -141,7 +141,8 @@ STEPS: dict[str, str] = {
                 ELSE '["group ' || node % 40 || '", "part ' || node || '"]' END AS name
             FROM builds_build one CROSS JOIN LATERAL generate_series(
                 0, CASE WHEN one.id = {running} THEN {large_tree} - 1 ELSE 20 END) node
-            WHERE one.status = 'RUNNING' OR (one.id > {builds} - 20000 AND one.status = 'SUCCESSFUL')
+            WHERE one.status = 'RUNNING'
+                OR (one.id > {builds} - 20000 AND one.status = 'SUCCESSFUL')
         ) nodes
     """,
     "log lines": """
@@ -199,8 +200,8 @@ STEPS: dict[str, str] = {
             CASE WHEN n % 15 = 1 THEN 'job-7' WHEN n % 3 > 0 THEN 'job-' || n / 3 % {jobs}
                 ELSE (1 + n * 7 % {builds})::text END,
             '', 2, 'Asked for a build by build form.',
-            (SELECT id FROM django_content_type WHERE model =
-                CASE WHEN n % 3 > 0 THEN 'job' ELSE 'build' END AND app_label IN ('jobs', 'builds')),
+            (SELECT id FROM django_content_type WHERE app_label IN ('jobs', 'builds')
+                AND model = CASE WHEN n % 3 > 0 THEN 'job' ELSE 'build' END),
             1 + n % 300
         FROM generate_series(1::bigint, {history}) n
     """,

@@ -1,6 +1,6 @@
-"""The site of pages.py and watchers.py: on a database of its own, which may be kept for the next run.
+"""The site of pages.py and watchers.py: on a database of its own, which may be kept.
 
-Its pages are asked for in this process.
+Django is set up for it in this process.
 """
 
 from __future__ import annotations

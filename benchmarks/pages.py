@@ -3,8 +3,8 @@
     python benchmarks/pages.py [--database URL [--keep]] [--scale 0.1] [--only TEXT] [--scans]
 
 1,000 jobs, 1,000,000 builds, 10,000,000 log rows and 500 builds that run, on PostgreSQL: filled in
-some minutes, used again with `--keep`. The addresses are those of tests/integration/security/pages.py,
-asked for as an administrator; a page that stays true by itself is also asked whether anything is
+some minutes, used again with `--keep`. The addresses are those of
+tests/integration/security/pages.py, asked for as an administrator; a page that stays true by itself is also asked whether anything is
 new, and for all that changes. Of a file that is streamed the first part counts.
 
 `--only` takes the addresses in which TEXT stands; `--scans` names the large tables that a query

@@ -90,8 +90,7 @@ def job_statuses(
         return {}
     facts = _Facts(job_links() if links is None else links)
     # And all that they depend on, directly or not: whether those are outdated.
-    names = [*asked, *(one for one in graph.reachable(facts.links, asked) if one not in asked)]
-    known = [job for chunk in _chunks(names) for job in _add_history(chunk, facts)]
+    known = _look_up(graph.reachable(facts.links, asked), facts)
     own = {job.pk: _own_reasons(job, facts) for job in known}
     outdated = _outdated(known, own, facts)
     for chunk in _chunks(list(asked)):
@@ -100,9 +99,18 @@ def job_statuses(
     return {name: found[name] for name in asked}
 
 
-def job_status(job: Job) -> JobStatus:
+def job_status(job: Job, links: Mapping[str, Sequence[str]] | None = None) -> JobStatus:
     """Return where `job` stands."""
-    return job_statuses([job])[job.pk]
+    return job_statuses([job], links)[job.pk]
+
+
+def own_stale_reasons(
+    names: Iterable[str], links: Mapping[str, Sequence[str]]
+) -> dict[str, tuple[str, ...]]:
+    """Return the `own_stale_reasons` of jobs, by id, and nothing else of how they stand."""
+    facts = _Facts(links)
+    known = _look_up(graph.reachable(links, names), facts)
+    return {job.pk: tuple(_own_reasons(job, facts)) for job in known}
 
 
 def why_outdated() -> tuple[list[Job], dict[str, tuple[str, ...]]]:
@@ -158,6 +166,10 @@ class _Facts:
     def dependencies(self, job: Job) -> Sequence[str]:
         """Return what the job depends on, in the order of the file."""
         return self.links.get(job.pk, ())
+
+
+def _look_up(names: Sequence[str], facts: _Facts) -> list[Job]:
+    return [job for chunk in _chunks(names) for job in _add_history(chunk, facts)]
 
 
 def _add_history(ids: Sequence[str], facts: _Facts) -> list[Job]:
@@ -288,17 +300,13 @@ def pinned_builds(job: Job) -> dict[str, int]:
 
 
 def job_links() -> dict[str, list[str]]:
-    """Return what each job depends on: one query, however deep the graph is.
-
-    The jobs come in the order of the file, those that are retired last; those that no other needs
-    and that need none are not among them.
-    """
+    """Return what each job depends on, by id, in the order of the file; in one query."""
     found: dict[str, list[str]] = {}
-    links = JobDependency.objects.order_by("job__retired", "job__position", "job", "position")
-    for job_id, name in links.values_list("job_id", "depends_on_id"):
-        found.setdefault(job_id, []).append(name)
-    for name in {name for names in found.values() for name in names}:
-        found.setdefault(name, [])
+    links = Job.objects.order_by("retired", "position", "pk", "dependency_links__position")
+    for job_id, name in links.values_list("pk", "dependency_links__depends_on"):
+        needs = found.setdefault(job_id, [])
+        if name is not None:
+            needs.append(name)
     return found
 
 

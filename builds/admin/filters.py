@@ -12,6 +12,8 @@ from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.html import format_html_join
+from django.utils.text import Truncator
 
 from builds.models import Build
 from builds.plan_models import Plan
@@ -126,7 +128,12 @@ class JobFilter(_FormFilter):
         yield {
             **self._form(changelist),
             "value": self.value("job__id__exact"),
-            "jobs": jobs[:JOBS_OFFERED],
+            # At once: a template takes longer for a thousand of them than for the rest of a page.
+            "options": format_html_join(
+                "\n",
+                '<option value="{}">{}</option>',
+                ((name, Truncator(title).chars(80)) for name, title in jobs[:JOBS_OFFERED]),
+            ),
         }
 
 

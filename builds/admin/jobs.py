@@ -24,13 +24,13 @@ from builds.admin.build_form import BuildFormPage
 from builds.admin.filters import YesNoMenu
 from builds.admin.graph import GraphMixin
 from builds.admin.job_list import JobChangeList, ProblemMenu, StatusFilter, TagMenu, row_of
-from builds.admin.job_page import job_page
+from builds.admin.job_page import Look, job_page
 from builds.admin.live import live_page
 from builds.admin.shared import partial, user_of
 from builds.models import Build
 from builds.pages.stamps import job_stamp
 from jobcontrol.exceptions import JobControlException
-from jobs.admin import JobAdmin
+from jobs.admin import JobAdmin, is_list
 from jobs.models import Job
 
 _get_or_post = method_decorator(require_http_methods(["GET", "HEAD", "POST"]))
@@ -145,15 +145,23 @@ class BuildableJobAdmin(GraphMixin, JobAdmin):
         job = self._visible_job(request, object_id)
         if job is None:
             return self._not_there(request, object_id)
-        found = job
+        look = Look(job)
 
         def make() -> dict[str, Any]:
             context = asking.page_context(
-                request, self, title=found.label, object_id=object_id, **job_page(found, request)
+                request, self, title=look.job.label, object_id=object_id, **job_page(look, request)
             )
             return {**context, **(extra_context or {})}
 
-        return live_page(request, "builds/job.html", stamp=lambda: job_stamp(found), make=make)
+        def stamp() -> str:
+            return job_stamp(look.job, look.status)
+
+        return live_page(request, "builds/job.html", stamp=stamp, make=make)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Job]:
+        """Load with one job whether its schedule is paused."""
+        found = super().get_queryset(request)
+        return found if is_list(request) else found.select_related("schedule_pause__paused_by")
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
