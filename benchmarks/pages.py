@@ -4,12 +4,16 @@
 
 1,000 jobs, 1,000,000 builds, 10,000,000 log rows and 500 builds that run, on PostgreSQL: filled in
 some minutes, used again with `--keep`. The addresses are those of
-tests/integration/security/pages.py, asked for as an administrator; a page that stays true by itself is also asked whether anything is
-new, and for all that changes. Of a file that is streamed the first part counts.
+tests/integration/security/pages.py, asked for as an administrator; a page that stays true by itself
+is also asked whether anything is new, and for all that changes. Of a file that is streamed the
+first part counts.
 
+Prints the milliseconds that processors worked on the page (the web process and its connection to
+the database, where that is on this machine; the middle of seven tries), those that passed, and
+those of all but a twentieth. Ends with 1 if a page took more than 100 ms of work, or more than 15
+queries: work, because what passes beside it is what other programs do to this machine.
 `--only` takes the addresses in which TEXT stands; `--scans` names the large tables that a query
-may read as a whole. Ends with 1 if a page took more than 100 ms or 15 queries. On a machine that
-others use, its measure of a fixed loop is printed: times grow with it.
+may read as a whole; `--sql` prints the slow queries.
 """
 
 from __future__ import annotations
@@ -132,6 +136,8 @@ def _measure(name: str, times: int, ask: Callable[[], Any]) -> Measured:
     from django.db import connection
     from django.test.utils import CaptureQueriesContext
 
+    from builds import context_processors
+
     seconds, work = [], []
     server = _server_clock()
     for _ in range(times):
@@ -139,6 +145,7 @@ def _measure(name: str, times: int, ask: Callable[[], Any]) -> Measured:
         _first_part(ask())
         seconds.append(time.perf_counter() - begin)
         work.append(time.process_time() + server() - worked)
+    context_processors.is_any_alive()  # what a process looks up every few seconds only
     with CaptureQueriesContext(connection) as queries:
         answer = ask()
         _first_part(answer)

@@ -13,8 +13,9 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
-from builds import services
+from builds import context_processors
 from builds.admin.paging import BoundedPaginator
+from builds.crews import is_alive
 from builds.forms import BuildFilter
 from builds.models import Build
 from builds.pages import refreshing
@@ -60,8 +61,8 @@ class Look:
 
     @cached_property
     def clusters(self) -> list[Cluster]:
-        """The clusters that live."""
-        return list(services.live_clusters())
+        """The clusters that live, or did a few seconds ago."""
+        return [one for one in context_processors.clusters() if is_alive(one)]
 
     @property
     def status(self) -> JobStatus:

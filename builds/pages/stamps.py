@@ -39,7 +39,7 @@ def build_stamp(build: Build) -> str:
         # New lines of its log come by themselves (see log.js).
         facts.append(BuildProgress.objects.filter(build=build).aggregate(Max("updated")))
     else:
-        facts.append(reasons([build]).get(build.pk))
+        facts.append(reasons([build], {build.job_id: build.job.concurrency}).get(build.pk))
     if build.heartbeat and not build.finished:
         facts.append(int(build.heartbeat.timestamp()) // HEARTBEAT_STEP)
     return stamp_of(*facts)

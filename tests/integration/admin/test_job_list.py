@@ -212,5 +212,5 @@ def test_at_a_thousand_jobs_pages_keep_to_few_queries(
         f"{job}?status=FAILED",
         form,
     ):
-        with django_assert_max_num_queries(22):
+        with django_assert_max_num_queries(15):
             assert builder.get(url).status_code == 200
