@@ -1,4 +1,4 @@
-"""The dependency graph as a value, and the document that `builds.drawing` makes a picture of.
+"""The dependency graph as a value: jobs, where they stand, the arrows and groups between them.
 
 Pure: no database, no process, no Graphviz. An arrow leads from a job to one that uses its builds,
 so what has to run first stands left.
@@ -9,50 +9,45 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import textwrap
+import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
-MAX_NODES = 500
-MAX_EDGES = 1_500
+MAX_NODES = 1_000
+MAX_EDGES = 2_000
 """What is drawn at most; above, layout takes minutes and nobody could read the picture."""
 
-TITLE_WIDTH = 28  # characters
-TITLE_LINES = 3
-ID_SHOWN = 40
+TITLE_WIDTH = 23  # letters of usual width; some scripts have letters of twice that
+TITLE_LINES = 2
+ID_SHOWN = 30
+STATES_SHOWN = 34
 REMARK_SHOWN = 300
 REMARKS_SHOWN = 5
 
 # What looks different when this changes must not be taken from a cache.
-_LOOK = 1
+_LOOK = 2
 
 _UNDRAWABLE = re.compile(
     # What XML can't hold, and what turns the direction of the text around it.
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]+"
 )
 
-# Background, text: those of the badges in builds.css, in its light theme.
-_GOOD = ("#dafbe1", "#1a7f37")
-_BAD = ("#ffebe9", "#b3261e")
-_LATE = ("#fff3cd", "#7d5200")
-_QUIET = ("#eaeef2", "#57606a")
-_BUSY = "#0a5ea8"
-_COLOURS = {"success": _GOOD, "failed": _BAD, "outdated": _LATE, "not_built": _QUIET}
-
-_GRAPH = {"rankdir": "LR", "nodesep": "0.25", "ranksep": "0.6", "bgcolor": "white"}
-# Inches: a picture of pixels must fit into memory, here and at the reader's.
-_PIXELS = {"size": "110,110", "dpi": "72"}
-_NODE = {
-    "shape": "box",
-    "style": "rounded,filled",
-    "fontname": "sans-serif",
-    "fontsize": "13",
-    "margin": "0.2,0.1",
-    "height": "0.4",
+# What a state looks like beside its colour, which some people do not see.
+SIGNS = {
+    "success": "✓",
+    "successful": "✓",
+    "failed": "✕",
+    "outdated": "↻",
+    "not_built": "○",
+    "running": "▶",
+    "cancelled": "⊘",
+    "skipped": "↷",
 }
-_EDGE = {"color": "#6e7781", "arrowsize": "0.8"}
+# The order in which a group counts its jobs: what needs somebody first.
+ORDER = ("failed", "outdated", "not_built", "success")
 
 
 @dataclass(frozen=True)
@@ -60,7 +55,8 @@ class Node:
     """A job of the graph: what is shown of it.
 
     `status` is a job's (`builds.status`); `remarks` are the reasons that the tooltip gives; `url`
-    begins with a slash.
+    begins with a slash, and so does `around_url`, the address of a graph of this job alone. `group`
+    is the key of the group that it stands in.
     """
 
     id: str
@@ -71,7 +67,10 @@ class Node:
     protected: bool = False
     retired: bool = False
     is_chosen: bool = False
+    is_found: bool = False
     remarks: tuple[str, ...] = ()
+    group: str | None = None
+    around_url: str = ""
 
     @property
     def label(self) -> str:
@@ -83,6 +82,21 @@ class Node:
         """Where the job stands, in words: colours alone tell some people nothing."""
         flags = {"running": self.running, "protected": self.protected, "retired": self.retired}
         return [self.status.replace("_", " "), *(name for name, is_so in flags.items() if is_so)]
+
+    @property
+    def states_text(self) -> str:
+        """The same in one line that fits into the box, with signs."""
+        words = self.states
+        first = f"{SIGNS.get(self.status, '')} {words[0]}".strip()
+        rest = [f"{SIGNS['running']} running" if word == "running" else word for word in words[1:]]
+        return cut(" · ".join([first, *rest]), STATES_SHOWN)
+
+    @property
+    def lines(self) -> list[str]:
+        """What stands in the box above the states: the title in lines, and the id."""
+        lines = wrapped(self.label, TITLE_WIDTH, TITLE_LINES)
+        shown_id = one_line(self.id)
+        return lines if shown_id == self.label else [*lines, fitting(shown_id, ID_SHOWN)]
 
     @property
     def description(self) -> str:
@@ -101,33 +115,88 @@ class Node:
         names = [f"jc-node-{self.status.replace('_', '-')}"]
         names += ["jc-node-running"] if self.running else []
         names += ["jc-node-chosen"] if self.is_chosen else []
+        names += ["jc-node-found"] if self.is_found else []
+        names += ["jc-node-retired"] if self.retired else []
         return " ".join(names)
+
+    @property
+    def drawn(self) -> tuple[Any, ...]:
+        """What of it decides the layout: all that is shown but the state."""
+        return self.id, self.label, self.url, self.is_chosen, self.group, self.around_url
+
+
+@dataclass(frozen=True)
+class Group:
+    """Jobs in a box that can be folded into one; `url` leads to the page with it turned over."""
+
+    key: str
+    label: str
+    is_folded: bool = False
+    url: str = ""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many jobs of a group stand where."""
+
+    total: int
+    by_state: Mapping[str, int]
+    running: int
+
+    @classmethod
+    def of(cls, nodes: Iterable[Node]) -> Counts:
+        """Count nodes."""
+        found = list(nodes)
+        states = Counter(node.status for node in found)
+        order = [*ORDER, *sorted(set(states) - set(ORDER))]
+        by_state = {state: states[state] for state in order if states[state]}
+        return cls(len(found), by_state, sum(node.running for node in found))
+
+    @property
+    def size(self) -> str:
+        """The number of jobs in words."""
+        return f"{self.total:,} job{'' if self.total == 1 else 's'}"
+
+    @property
+    def parts(self) -> list[str]:
+        """Each state with its sign and number."""
+        named = [(state, number) for state, number in self.by_state.items()]
+        named += [("running", self.running)] if self.running else []
+        return [f"{SIGNS.get(s, '')} {n:,} {s.replace('_', ' ')}".strip() for s, n in named]
 
 
 @dataclass(frozen=True)
 class Graph:
-    """Jobs, and pairs `(job, one that uses its builds)` of their ids."""
+    """Jobs, and pairs `(job, one that uses its builds)` of their ids; the groups that they form."""
 
     nodes: tuple[Node, ...]
     edges: tuple[tuple[str, str], ...]
+    groups: tuple[Group, ...] = field(default=())
 
     @classmethod
-    def of(cls, nodes: Iterable[Node], uses: Iterable[tuple[str, str]]) -> Graph:
+    def of(
+        cls,
+        nodes: Iterable[Node],
+        uses: Iterable[tuple[str, str]],
+        groups: Iterable[Group] = (),
+    ) -> Graph:
         """Return the graph of `nodes` with those of the pairs `uses` that lie within it."""
         found = tuple(nodes)
         ids = {node.id for node in found}
-        return cls(found, tuple(dict.fromkeys(pair for pair in uses if ids.issuperset(pair))))
+        pairs = tuple(dict.fromkeys(pair for pair in uses if ids.issuperset(pair)))
+        return cls(found, pairs, tuple(groups))
 
     @cached_property
     def digest(self) -> str:
-        """What the picture depends on, in 32 characters: equal graphs look the same."""
+        """What a file depends on, in 32 characters: equal graphs look the same."""
         content = [_LOOK, [asdict(node) for node in self.nodes], self.edges]
-        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
+        return _digest([content, [asdict(group) for group in self.groups]])
 
-    @property
-    def is_drawable(self) -> bool:
-        """Whether it is small enough for a picture."""
-        return len(self.nodes) <= MAX_NODES and len(self.edges) <= MAX_EDGES
+    @cached_property
+    def shape(self) -> str:
+        """The same without where the jobs stand: what decides where everything is drawn."""
+        groups = [asdict(group) for group in self.groups]
+        return _digest([_LOOK, [node.drawn for node in self.nodes], self.edges, groups])
 
     @cached_property
     def needs(self) -> Mapping[str, list[Node]]:
@@ -138,24 +207,19 @@ class Graph:
             found[user].append(by_id[used])
         return found
 
-    def document(self, file_format: str, *, base: str = "") -> dict[str, Any]:
-        """Return what `builds.drawing` draws; `base` stands before the jobs' addresses.
+    @cached_property
+    def members(self) -> Mapping[str, list[Node]]:
+        """The jobs of each group, by its key."""
+        found: dict[str, list[Node]] = {group.key: [] for group in self.groups}
+        for node in self.nodes:
+            if node.group in found:
+                found[node.group].append(node)
+        return found
 
-        The first node is named `n0`, and so on: a name of Graphviz's can't be just any text.
-        """
-        names = {node.id: f"n{i}" for i, node in enumerate(self.nodes)}
-        is_text = file_format == "dot"
-        return {
-            "format": file_format,
-            "graph": _GRAPH | (_PIXELS if file_format == "png" else {}),
-            "node": _NODE,
-            "edge": _EDGE,
-            "nodes": [
-                [names[node.id], _attributes(node, i, base if is_text else None)]
-                for i, node in enumerate(self.nodes)
-            ],
-            "edges": [[names[tail], names[head]] for tail, head in self.edges],
-        }
+    @cached_property
+    def counts(self) -> Mapping[str, Counts]:
+        """How the jobs of each group stand, by its key."""
+        return {key: Counts.of(nodes) for key, nodes in self.members.items()}
 
 
 def one_line(text: str) -> str:
@@ -169,41 +233,35 @@ def cut(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
-def _attributes(node: Node, number: int, base: str | None) -> dict[str, str]:
-    background, colour = _COLOURS.get(node.status, _QUIET)
-    found = {
-        "id": f"n{number}",
-        "label": _label(node),
-        "fillcolor": background,
-        "fontcolor": colour,
-        "color": _BUSY if node.running else colour,
-        "penwidth": "3" if node.is_chosen else "1",
-    }
-    if node.retired:
-        found["style"] = "rounded,filled,dashed"
-    if base is None:
-        return found
-    tooltip = _escaped(node.description).replace("\n", "\\n")
-    return found | {
-        "job": _UNDRAWABLE.sub(" ", node.id),
-        "tooltip": tooltip,
-        "URL": _escaped(base + node.url),
-    }
+def fitting(text: str, width: int) -> str:
+    """Return as much of `text` as is not wider than `width` usual letters."""
+    if _width(text) <= width:
+        return text
+    kept = text[:width]
+    while _width(kept) > width - 1:
+        kept = kept[:-1]
+    return f"{kept}…"
 
 
-def _label(node: Node) -> str:
-    """Return title, id and state as lines; the state is last, so that no text ends in `>`.
+def wrapped(text: str, width: int, lines: int) -> list[str]:
+    """Return `text` in at most so many lines of that width; what is too long for that is cut."""
+    found: list[str] = []
+    rest = text
+    while rest and len(found) < lines - 1:
+        if _width(rest) <= width:
+            break
+        line = fitting(rest, width + 1)[:-1]
+        before, space, _ = line.rpartition(" ")
+        if space and len(before) >= len(line) // 2 and rest[len(line)] != " ":
+            line = before
+        found.append(line.strip())
+        rest = rest[len(line) :].strip()
+    return [*found, fitting(rest, width)] if rest else found
 
-    Graphviz would take a text within `<` and `>` for markup.
-    """
-    lines = textwrap.wrap(cut(node.label, TITLE_WIDTH * TITLE_LINES), TITLE_WIDTH)
-    shown_id = one_line(node.id)
-    if shown_id != node.label:
-        lines.append(cut(shown_id, ID_SHOWN))
-    states = " · ".join(node.states)
-    return "\\n".join([*(_escaped(line) for line in lines), states])
+
+def _width(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(one) in "WF" else 1 for one in text)
 
 
-def _escaped(text: str) -> str:
-    """Return `text` as Graphviz writes it: no escape of its own and no entity in it."""
-    return text.replace("&", "&amp;").replace("\\", "\\\\")
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]

@@ -362,6 +362,8 @@ class Deletion(models.Model):
         DONE = "done", "cleaned up"
         FAILED = "failed", "cleanup failed, build kept"
 
+    UNDER_WAY = (State.WAITING, State.RUNNING)
+
     build_number = models.BigIntegerField()
     job = models.ForeignKey(Job, on_delete=models.PROTECT, related_name="deletions")
     requested_by = models.ForeignKey(

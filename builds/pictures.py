@@ -10,10 +10,13 @@ import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from builds import svg
-from builds.graphs import MAX_EDGES, MAX_NODES, Graph
+from builds.graphs import MAX_EDGES, MAX_NODES, Graph, Node, one_line
+from builds.layouts import Box, Corners, Layout, Sketch
 from jobcontrol.exceptions import JobControlException
 
 CONTENT_TYPES = {
@@ -23,6 +26,7 @@ CONTENT_TYPES = {
 }
 DRAWING_SECONDS = 20  # one picture; and so long does another request wait for its turn
 CACHE_BYTES = 32 * 1024**2  # per process
+LAYOUTS_KEPT = 20  # the largest has some megabytes
 
 # By its path and not as a module: then it needs nothing of ours, and no setting.
 _PROGRAM = Path(__file__).with_name("drawing.py")
@@ -74,30 +78,84 @@ class Cache:
 
 
 cache = Cache(CACHE_BYTES)
+# Layouts as values, by the shape of the graph: a page of 500 jobs takes a few milliseconds then.
+_laid_out: OrderedDict[str, tuple[Layout, svg.Skeleton]] = OrderedDict()
+_laid_out_lock = threading.Lock()
 # One drawing at a time: each takes a processor for as long as it lasts.
 _drawing = threading.Lock()
 
 
-def picture(graph: Graph, file_format: str, *, base: str) -> bytes:
+@dataclass(frozen=True)
+class Picture:
+    """A graph that was laid out."""
+
+    graph: Graph
+    sketch: Sketch
+    layout: Layout
+
+    skeleton: svg.Skeleton
+
+    @property
+    def svg(self) -> str:
+        """The picture as an element that the style sheet colours."""
+        return self.skeleton.filled(self.states)
+
+    @property
+    def states(self) -> dict[str, dict[str, Any]]:
+        """What of it changes while jobs run, by the names of its parts."""
+        return svg.states(self.graph, self.sketch, self.layout)
+
+
+def picture(graph: Graph) -> Picture:
+    """Return the graph laid out, once for all states of its jobs. Raises NoPicture."""
+    kept = _laid_out.get(graph.shape)
+    if kept is None:
+        kept = _lay_out(graph)
+        with _laid_out_lock:
+            _laid_out[graph.shape] = kept
+            while len(_laid_out) > LAYOUTS_KEPT:
+                _laid_out.popitem(last=False)
+    layout, skeleton = kept
+    return Picture(graph, Sketch.of(graph), layout, skeleton)
+
+
+def forget() -> None:
+    """Draw everything anew."""
+    cache.clear()
+    with _laid_out_lock:
+        _laid_out.clear()
+
+
+def _lay_out(graph: Graph) -> tuple[Layout, svg.Skeleton]:
+    sketch = Sketch.of(graph)
+    if not sketch.is_drawable:
+        raise NoPicture(
+            f"{len(sketch.boxes):,} jobs with {len(sketch.arrows):,} dependencies are too many for "
+            f"a picture (at most {MAX_NODES:,} and {MAX_EDGES:,} are drawn). "
+            "Choose a tag, open the graph of one job, or take the .dot file to a program of yours."
+        )
+    pieces = sketch.pieces()
+    documents = [piece.document() for piece in pieces]
+    laid_out = []
+    if pieces:
+        document = json.dumps({"do": "lay out", "pieces": documents}).encode()
+        laid_out = json.loads(_in_turn(("layout", graph.shape), document))
+    layout = Layout.of(sketch, pieces, laid_out)
+    return layout, svg.Skeleton.of(graph, sketch, layout)
+
+
+def file(graph: Graph, file_format: str, *, base: str) -> bytes:
     """Return a file to take away; `base` (scheme and host) makes its links whole.
 
     Raises NoPicture where it would be too large or can't be drawn; DOT there always is.
     """
-    if file_format != "svg":
-        links_base = base if file_format == "dot" else ""  # a PNG has no links
-        return _drawn(graph, file_format, links_base)
-    return _kept(
-        ("file", graph.digest, base),
-        lambda: svg.file(_drawn(graph, "svg"), graph, base=base).encode(),
-    )
-
-
-def inline_svg(graph: Graph) -> str:
-    """Return the picture as an element that the style sheet colours. Raises NoPicture."""
-    inline = _kept(
-        ("inline", graph.digest), lambda: svg.inline(_drawn(graph, "svg"), graph).encode()
-    )
-    return inline.decode()
+    key = (file_format, graph.digest, base)
+    if file_format == "dot":
+        return _in_turn(key, json.dumps(_dot(graph, base)).encode())
+    laid_out = picture(graph)
+    if file_format == "svg":
+        return svg.file(graph, laid_out.sketch, laid_out.layout, base=base).encode()
+    return _in_turn(key, json.dumps(_pixels(laid_out)).encode())
 
 
 def _kept(key: tuple[str, ...], make: Callable[[], bytes]) -> bytes:
@@ -108,19 +166,11 @@ def _kept(key: tuple[str, ...], make: Callable[[], bytes]) -> bytes:
     return found
 
 
-def _drawn(graph: Graph, file_format: str, base: str = "") -> bytes:
-    """Return what Graphviz makes of the graph; who asks while it is drawn waits for that."""
-    key = (file_format, graph.digest, base)
+def _in_turn(key: tuple[str, ...], document: bytes) -> bytes:
+    """Return what Graphviz makes of a document; who asks while it is drawn waits for that."""
     found = cache.get(key)
     if found is not None:
         return found
-    if file_format != "dot" and not graph.is_drawable:
-        raise NoPicture(
-            f"{len(graph.nodes):,} jobs with {len(graph.edges):,} dependencies are too many for a "
-            f"picture (at most {MAX_NODES} and {MAX_EDGES:,} are drawn). "
-            "Choose a tag, open the graph of one job, or take the .dot file to a program of yours."
-        )
-    document = json.dumps(graph.document(file_format, base=base)).encode()
     if not _drawing.acquire(timeout=DRAWING_SECONDS):
         raise NoPicture("Other graphs are being drawn; try again in a moment.")
     try:
@@ -155,3 +205,111 @@ def _run(document: bytes) -> bytes:
         logger.error("drawing a graph ended with %s: %s", result.returncode, said)
         raise NoPicture("The graph could not be drawn; the site's log says why.")
     return result.stdout
+
+
+# --- Documents of files (see builds.drawing) ------------------------------------------------------
+
+_NODE = {"shape": "box", "style": "rounded,filled", "fontname": "sans-serif", "fontsize": "11"}
+_EDGE = {"color": svg.LINES, "arrowsize": "0.7"}
+# Inches: a picture of pixels must fit into memory, here and at the reader's.
+_PIXELS = {"size": "110,110", "dpi": "72", "bgcolor": "white", "outputorder": "edgesfirst"}
+_DOT = {"rankdir": "LR", "nodesep": "0.25", "ranksep": "0.6", "bgcolor": "white"}
+
+
+def _dot(graph: Graph, base: str) -> dict[str, Any]:
+    """Return the whole graph for a program of the reader's, whatever is folded in the picture.
+
+    The first node is named `n0`, and so on: a name of Graphviz's can't be just any text.
+    """
+    names = {node.id: f"n{number}" for number, node in enumerate(graph.nodes)}
+    nodes = [
+        [
+            names[node.id],
+            {
+                **_look(node),
+                "job": one_line(node.id),
+                "tooltip": _escaped(node.description).replace("\n", "\\n"),
+                "URL": _escaped(base + node.url),
+            },
+        ]
+        for node in graph.nodes
+    ]
+    return {
+        "do": "draw",
+        "format": "dot",
+        "attributes": {"graph": _DOT, "node": _NODE, "edge": _EDGE},
+        "nodes": nodes,
+        "edges": [[names[tail], names[head], {}] for tail, head in graph.edges],
+    }
+
+
+def _pixels(laid_out: Picture) -> dict[str, Any]:
+    """Return the picture as it stands on the page."""
+    sketch, layout = laid_out.sketch, laid_out.layout
+    height = layout.size[1]
+    nodes = [
+        [name, {**_place(layout.frames[name], height), **_frame_look(sketch.groups[name].label)}]
+        for name in layout.frames
+    ]
+    nodes += [
+        [name, {**_place(corners, height), **_box_look(sketch.boxes[name], laid_out)}]
+        for name, corners in layout.boxes.items()
+    ]
+    edges = []
+    for (tail, head), points in layout.arrows.items():
+        shown = [f"{x:.1f},{height - y:.1f}" for x, y in points]
+        edges.append([tail, head, {"pos": f"e,{shown[-1]} {' '.join(shown[:-1])}"}])
+    return {
+        "do": "draw",
+        "format": "png",
+        "attributes": {"graph": _PIXELS, "node": _NODE, "edge": _EDGE},
+        "nodes": nodes,
+        "edges": edges,
+    }
+
+
+def _place(corners: Corners, height: float) -> dict[str, str]:
+    left, top, right, bottom = corners
+    return {
+        "pos": f"{(left + right) / 2:.1f},{height - (top + bottom) / 2:.1f}",
+        "width": f"{(right - left) / 72:.3f}",
+        "height": f"{(bottom - top) / 72:.3f}",
+        "fixedsize": "true",
+    }
+
+
+def _box_look(box: Box, laid_out: Picture) -> dict[str, str]:
+    if box.node is not None:
+        return _look(box.node)
+    group = laid_out.sketch.groups[box.name]
+    counts = laid_out.graph.counts[group.key]
+    return {"label": _label([group.label[:60], counts.size, *counts.parts]), "fillcolor": "white"}
+
+
+def _frame_look(label: str) -> dict[str, str]:
+    return {"label": _label([label[:60]]), "labelloc": "t", "style": "rounded", "color": svg.LINES}
+
+
+def _look(node: Node) -> dict[str, str]:
+    background, colour = svg.COLOURS.get(node.status, svg.QUIET)
+    found = {
+        "label": _label([*node.lines, " · ".join(node.states)]),
+        "fillcolor": background,
+        "fontcolor": colour,
+        "color": svg.BUSY if node.running else colour,
+        "penwidth": "3" if node.is_chosen else "1",
+    }
+    return found | ({"style": "rounded,filled,dashed"} if node.retired else {})
+
+
+def _label(lines: list[str]) -> str:
+    """Return lines of a label; where the last is a state no text ends in `>`.
+
+    Graphviz would take a text within `<` and `>` for markup: a blank before it makes it plain.
+    """
+    return " " + "\\n".join(_escaped(one_line(line)) for line in lines)
+
+
+def _escaped(text: str) -> str:
+    """Return `text` as Graphviz writes it: no escape of its own and no entity in it."""
+    return text.replace("&", "&amp;").replace("\\", "\\\\")

@@ -1,4 +1,4 @@
-"""Wake-ups: the only module that talks to django-q2.
+"""Wake-ups: the only module, with that of the Redis broker, that talks to django-q2.
 
 A message says nothing but "there may be work" in its queue. It may be lost, doubled or late: what
 runs, and how often, is decided by `builds.services.claim` alone.
@@ -15,12 +15,11 @@ from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connections
-from django_q.brokers import Broker, get_broker, redis_broker
+from django_q.brokers import Broker, get_broker
 from django_q.brokers.orm import ORM
 from django_q.conf import Conf
 from django_q.models import OrmQ
 from django_q.tasks import async_task
-from redis.exceptions import RedisError
 
 from jobs.policies import DEFAULT_QUEUE
 
@@ -28,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 WORK = "builds.tasks.work"
 MAX_KEY = 100  # characters of a message's key in the database
-_RETRY_SECONDS = 1.0
+RETRY_SECONDS = 1.0
 
 
 class _Served:
@@ -47,7 +46,7 @@ def served() -> tuple[str, ...]:
     return _Served.names
 
 
-def _key(name: str) -> str:
+def key(name: str) -> str:
     """Return under which key the wake-ups of a queue are sent.
 
     Names that begin alike may share one: each is woken for the other, which is only a hint.
@@ -79,7 +78,7 @@ class DatabaseBroker(ORM):
                 logger.warning("no wake-ups: the database does not answer (%s)", _one_line(error))
             self._is_away = True
             connections[str(Conf.ORM)].close()
-            sleep(_RETRY_SECONDS)
+            sleep(RETRY_SECONDS)
             return None
         if self._is_away:
             logger.warning("wake-ups again: the database answers")
@@ -94,7 +93,7 @@ class DatabaseBroker(ORM):
     def _take(self) -> list[tuple[int, str]]:
         waiting = list(
             self.get_connection()
-            .filter(key__in=[_key(name) for name in served()])
+            .filter(key__in=[key(name) for name in served()])
             .order_by("id")
             .values_list("pk", "payload")[: Conf.BULK]
         )
@@ -104,36 +103,6 @@ class DatabaseBroker(ORM):
             for pk, payload in waiting
             if self.get_connection().filter(pk=pk).delete()[0]
         ]
-
-
-def redis_key(key: str) -> str:
-    """Return the name of the list in Redis, as django-q2 makes it."""
-    return f"django_q:{key}:q"
-
-
-class RedisBroker(redis_broker.Redis):  # type: ignore[name-defined, misc]
-    """django-q2's Redis broker, for a Redis that may be away: workers are woken without it too."""
-
-    _is_away = False
-
-    def dequeue(self) -> list[tuple[None, bytes]] | None:
-        """Take a message, or wait a second and return None."""
-        keys = [redis_key(_key(name)) for name in served()]
-        try:
-            found = self.connection.blpop(keys, 1)
-        except RedisError as error:
-            if not self._is_away:
-                logger.warning("Redis does not answer (%s); builds start a little later", error)
-            self._is_away = True
-            sleep(_RETRY_SECONDS)
-            return None
-        if self._is_away:
-            logger.warning("Redis answers again")
-            self._is_away = False
-        return [(None, found[1])] if found else None
-
-    def set_stat(self, key: str, value: str, timeout: int) -> None:
-        """Keep no statistics: our clusters say in the database that they live."""
 
 
 class _Kept:
@@ -147,7 +116,7 @@ def _broker(name: str = DEFAULT_QUEUE) -> Broker:
     if _Kept.pid != os.getpid():
         _Kept.brokers, _Kept.pid = {}, os.getpid()
     if name not in _Kept.brokers:
-        _Kept.brokers[name] = get_broker(_key(name))
+        _Kept.brokers[name] = get_broker(key(name))
     return _Kept.brokers[name]
 
 

@@ -79,11 +79,15 @@ class JobStatus:
 
 
 def job_statuses(
-    jobs: Iterable[Job], links: Mapping[str, Sequence[str]] | None = None
+    jobs: Iterable[Job],
+    links: Mapping[str, Sequence[str]] | None = None,
+    *,
+    with_builds: bool = True,
 ) -> dict[str, JobStatus]:
     """Return where each of `jobs` stands, by job id.
 
-    `links` are all of `job_links`, where they were looked up already.
+    `links` are all of `job_links`, where they were looked up already. Without builds it is not said
+    how the newest one ended and which have not: a query less.
     """
     asked = {job.pk: job for job in jobs}
     if not asked:
@@ -93,7 +97,7 @@ def job_statuses(
     known = _look_up(graph.reachable(facts.links, asked), facts)
     own = {job.pk: _own_reasons(job, facts) for job in known}
     outdated = _outdated(known, own, facts)
-    for chunk in _chunks(list(asked)):
+    for chunk in _chunks(list(asked) if with_builds else []):
         _add_what_is_shown(chunk, facts)
     found = {job.pk: _status(job, own[job.pk], outdated, facts) for job in known if job.pk in asked}
     return {name: found[name] for name in asked}

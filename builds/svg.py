@@ -1,101 +1,369 @@
-"""What Graphviz drew, written anew: nothing gets through but shapes, texts and our own links.
+"""The picture of a graph as SVG: shapes, texts and links of ours, for a page or as a file.
 
-No script, no style, no address and no name of Graphviz's own: a content security policy has
-nothing to refuse, and nothing in an id or a title can become markup.
+No script and no style: a content security policy has nothing to refuse, and nothing in an id or a
+title can become markup. What depends on states alone is made by `states`, for the first load and
+for every refresh of an open page (see graph.js).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from html import escape
+from math import hypot
+from typing import Any
 from xml.etree import ElementTree as ET
 
-from builds.graphs import Graph, Node
+from builds.graphs import ORDER, Counts, Graph, Group, Node, cut, fitting, one_line
+from builds.layouts import FRAME, LINE, PADDING, Box, Corners, Layout, Points, Sketch, links
 
-_NAMESPACE = "{http://www.w3.org/2000/svg}"
-_SHAPES = frozenset({"path", "polygon", "polyline", "ellipse", "text"})
-_KEPT = frozenset(
-    {
-        *("d", "points", "cx", "cy", "rx", "ry", "x", "y"),
-        *("fill", "stroke", "stroke-width", "stroke-dasharray"),
-        *("text-anchor", "font-family", "font-size"),
-    }
-)
-_LABEL = "Dependency graph: an arrow leads from a job to one that uses its builds"
+LABEL = "Dependency graph: an arrow leads from a job to one that uses its builds"
+BAR: tuple[float, float] = (10.0, 6.0)  # a folded group's: from the side, and high
+GROUP_NAME = 22
+FOLDED_TEXT = 38
+TIP = 8.0
+BASELINE = 11.0  # of a line of text, from above
 
-
-def inline(drawn: bytes, graph: Graph) -> str:
-    """Return an <svg> element for a page: links within the site, no background of its own."""
-    root, shapes = _parsed(drawn)
-    root.set("class", "jc-graph-svg")
-    root.set("role", "group")
-    root.set("aria-label", _LABEL)
-    root.append(_group(shapes, graph, base="", with_background=False))
-    return ET.tostring(root, encoding="unicode")
+# Of files, whose colours no style sheet gives: background, text.
+GOOD = ("#dafbe1", "#1a7f37")
+BAD = ("#ffebe9", "#b3261e")
+LATE = ("#fff3cd", "#7d5200")
+QUIET = ("#eaeef2", "#57606a")
+BUSY = "#0a5ea8"
+COLOURS = {"success": GOOD, "failed": BAD, "outdated": LATE, "not_built": QUIET}
+LINES = "#6e7781"
 
 
-def file(drawn: bytes, graph: Graph, *, base: str) -> str:
+def states(graph: Graph, sketch: Sketch, layout: Layout) -> dict[str, dict[str, Any]]:
+    """Return what of each box and frame depends on states: class, texts, tooltip, bar."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, box in sketch.boxes.items():
+        if box.node is not None:
+            text = box.node.states_text
+            found[name] = {"c": box.node.css_class, "s": [text], "t": box.node.description}
+    for name, group in sketch.groups.items():
+        counts = graph.counts[group.key]
+        if not counts.total:
+            continue
+        found[name] = {
+            "c": "jc-node-running" if counts.running else "",
+            "s": _state_lines(group, counts, layout.frames.get(name)),
+            "t": f"{_action(group)} {group.label}, {counts.size}: {', '.join(counts.parts)}",
+        }
+        if group.is_folded:
+            found[name]["b"] = _bar(counts, layout.boxes[name])
+    return found
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """A picture without states: pieces of text, and the names of what stands between them."""
+
+    pieces: tuple[str, ...]
+    holes: tuple[tuple[str, str, int, int], ...]  # box, key, and place in its list if it is one
+
+    @classmethod
+    def of(cls, graph: Graph, sketch: Sketch, layout: Layout) -> Skeleton:
+        """Make the <svg> element for a page: links within the site, no background of its own."""
+        # No title can contain this: it is made from all of them.
+        mark = graph.shape
+        root = _root(layout)
+        root.set("class", "jc-graph-svg")
+        root.set("role", "group")
+        root.set("aria-label", LABEL)
+        shown = {
+            name: _marked(mark, name, state)
+            for name, state in states(graph, sketch, layout).items()
+        }
+        root.extend(_parts(graph, sketch, layout, shown, base=""))
+        pieces = re.split(
+            f"{mark}:([a-z0-9]+):([a-z]):(\\d+):(\\d+):", ET.tostring(root, "unicode")
+        )
+        holes = zip(pieces[1::5], pieces[2::5], pieces[3::5], pieces[4::5], strict=True)
+        found = [(name, key, int(first), int(second)) for name, key, first, second in holes]
+        return cls(tuple(pieces[::5]), tuple(found))
+
+    def filled(self, states: Mapping[str, Mapping[str, Any]]) -> str:
+        """Return the picture with the states of its jobs."""
+        found = [self.pieces[0]]
+        for (name, key, first, second), piece in zip(self.holes, self.pieces[1:], strict=True):
+            value = states[name][key]
+            if key == "s":
+                value = value[first]
+            elif key == "b":
+                value = value[first][second]
+            found += [escape(str(value)), piece]
+        return "".join(found)
+
+
+def _marked(mark: str, name: str, state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a state with marks in the places of all its values."""
+
+    def hole(key: str, first: int = 0, second: int = 0) -> str:
+        return f"{mark}:{name}:{key}:{first}:{second}:"
+
+    found: dict[str, Any] = {"c": hole("c"), "t": hole("t")}
+    found["s"] = [hole("s", number) for number in range(len(state["s"]))]
+    if "b" in state:
+        bars = range(len(state["b"]))
+        found["b"] = [[state["b"][i][0], hole("b", i, 1), hole("b", i, 2)] for i in bars]
+    return found
+
+
+def file(graph: Graph, sketch: Sketch, layout: Layout, *, base: str) -> str:
     """Return an SVG document that stands alone; `base` makes the addresses of its links whole."""
-    root, shapes = _parsed(drawn)
+    root = _root(layout)
     root.set("xmlns", "http://www.w3.org/2000/svg")
-    root.append(_group(shapes, graph, base=base, with_background=True))
+    root.set("font-family", "sans-serif")
+    ET.SubElement(root, "rect", {"width": "100%", "height": "100%", "fill": "white"})
+    shown = states(graph, sketch, layout)
+    root.extend(_parts(graph, sketch, layout, shown, base=base))
+    _colour(root, sketch)
     text = ET.tostring(root, encoding="unicode")
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
 
 
-def _parsed(drawn: bytes) -> tuple[ET.Element, ET.Element]:
-    """Return a new root of the same size, and Graphviz's group with everything in it."""
-    # Written by our own program a moment ago: no document of others.
-    source = ET.fromstring(drawn)  # noqa: S314
-    shapes = source.find(f"{_NAMESPACE}g")
-    if shapes is None:
-        raise ValueError("Graphviz wrote an SVG without a group")
-    root = ET.Element("svg")
-    for name in ("width", "height"):
-        # Points become pixels, so that letters have the size of the page's.
-        root.set(name, re.sub(r"pt$", "", source.get(name, "")))
-    root.set("viewBox", source.get("viewBox", ""))
-    return root, shapes
+def _root(layout: Layout) -> ET.Element:
+    width, height = (f"{one:.0f}" for one in layout.size)
+    return ET.Element("svg", {"width": width, "height": height, "viewBox": f"0 0 {width} {height}"})
 
 
-def _group(shapes: ET.Element, graph: Graph, *, base: str, with_background: bool) -> ET.Element:
-    nodes = {f"n{i}": node for i, node in enumerate(graph.nodes)}
-    group = ET.Element("g", {"transform": shapes.get("transform", "")})
-    if with_background:
-        group.extend(_shape(child) for child in shapes.findall(f"{_NAMESPACE}polygon"))
-    parts = shapes.findall(f"{_NAMESPACE}g")
-    group.extend(_edge(part, nodes) for part in parts if part.get("class") == "edge")
-    # In the order of the graph: so the keyboard walks through them.
-    drawn = {part.get("id", ""): part for part in parts}
-    group.extend(_node(drawn[name], node, base) for name, node in nodes.items())
-    return group
+def _parts(
+    graph: Graph,
+    sketch: Sketch,
+    layout: Layout,
+    shown: Mapping[str, Mapping[str, Any]],
+    *,
+    base: str,
+) -> Iterator[ET.Element]:
+    """Return frames, arrows, then names of frames and boxes: as the keyboard walks through them.
+
+    `shown` are the states, or what stands in their places.
+    """
+    names = {node.id: one_line(node.label) for node in graph.nodes}
+    for name, corners in layout.frames.items():
+        place = {"class": "jc-frame-back", "data-back": name}
+        back = ET.Element("g", place)
+        back.append(_rect(corners, "jc-frame-shape"))
+        yield back
+    for ends, points in layout.arrows.items():
+        yield _arrow(ends, points, sketch.arrows[ends], names)
+    framed = {name: frame for frame, inside in sketch.frames.items() for name in inside}
+    opened: set[str] = set()
+    for name, box in sketch.boxes.items():
+        frame = framed.get(name)
+        if frame is not None and frame not in opened:
+            opened.add(frame)
+            corners = layout.frames[frame]
+            yield _frame(frame, sketch.groups[frame], corners, shown[frame], base)
+        if box.node is not None:
+            yield _node(box, box.node, layout.boxes[name], shown[name], base)
+        elif box.group is not None:
+            yield _folded(box, box.group, layout.boxes[name], shown[name], base)
 
 
-def _node(drawn: ET.Element, node: Node, base: str) -> ET.Element:
-    link = ET.Element("a", {"href": base + node.url, "class": f"jc-node {node.css_class}"})
-    title = ET.SubElement(link, "title")
-    title.text = node.description
-    link.extend(_shapes(drawn))
+def _node(
+    box: Box, node: Node, corners: Corners, shown: Mapping[str, Any], base: str
+) -> ET.Element:
+    attributes = {"data-node": box.name, "data-name": f"{cut(node.label, 200)}\n{node.id[:200]}"}
+    whole = ET.Element("g", {"class": f"jc-node {shown['c']}", **_clean(attributes)})
+    link = ET.SubElement(whole, "a", {"href": base + node.url})
+    ET.SubElement(link, "title").text = shown["t"]
+    link.append(_rect(corners, "jc-shape"))
+    lines = node.lines
+    middle = (corners[0] + corners[2]) / 2
+    for number, text in enumerate(lines):
+        is_id = number == len(lines) - 1 and len(lines) > 1 and node.title.strip() != ""
+        kind = "jc-of-id" if is_id else "jc-of-title"
+        link.append(_text(middle, _line(corners, number), text, kind))
+    link.append(_text(middle, _line(corners, len(lines)), shown["s"][0], "jc-of-state"))
+    if node.around_url and not base and not node.is_chosen:
+        around = ET.SubElement(
+            whole, "a", {"href": node.around_url, "class": "jc-around", "tabindex": "-1"}
+        )
+        text = f"Only what {cut(node.label, 60)} needs, and what needs it"
+        ET.SubElement(around, "title").text = text
+        place = {"cx": _n(corners[2] - 12), "cy": _n(corners[1] + 12), "r": "8"}
+        ET.SubElement(around, "circle", place)
+        around.append(_text(corners[2] - 12, corners[1] + 16, "⌖", "jc-of-id"))
+    return whole
+
+
+def _frame(
+    name: str, group: Group, corners: Corners, shown: Mapping[str, Any], base: str
+) -> ET.Element:
+    whole = ET.Element("g", {"class": "jc-frame", "data-node": name})
+    link = _toggle(whole, group, shown, base)
+    left, top = corners[0] + FRAME, corners[1] + 19
+    link.append(_text(left, top, f"▾ {_name(group)}", "jc-of-group", anchor="start"))
+    state = _text(corners[2] - FRAME, top, shown["s"][0], "jc-of-state", anchor="end")
+    whole.append(state)
+    return whole
+
+
+def _folded(
+    box: Box, group: Group, corners: Corners, shown: Mapping[str, Any], base: str
+) -> ET.Element:
+    classes = f"jc-node jc-folded {shown['c']}".strip()
+    whole = ET.Element("g", {"class": classes, "data-node": box.name})
+    link = _toggle(whole, group, shown, base)
+    shadow = (corners[0] + 4, corners[1] + 4, corners[2] + 4, corners[3] + 4)
+    link.append(_rect(shadow, "jc-shadow"))
+    link.append(_rect(corners, "jc-shape"))
+    left, top = corners[0] + BAR[0], corners[1]
+    link.append(_text(left, top + 21, f"▸ {_name(group)}", "jc-of-group", anchor="start"))
+    for state, x, width in shown["b"]:
+        place = {"x": str(x), "y": _n(top + 30), "width": str(width), "height": _n(BAR[1])}
+        ET.SubElement(link, "rect", {"class": f"jc-bar jc-bar-{state}", **place})
+    for number, text in enumerate(shown["s"]):
+        link.append(_text(left, top + 50 + number * LINE, text, "jc-of-state", anchor="start"))
+    return whole
+
+
+def _toggle(whole: ET.Element, group: Group, shown: Mapping[str, Any], base: str) -> ET.Element:
+    href = base + group.url if group.url else ""
+    attributes = {"class": "jc-toggle", "data-group": group.key, **({"href": href} if href else {})}
+    link = ET.SubElement(whole, "a", _clean(attributes))
+    ET.SubElement(link, "title").text = shown["t"]
     return link
 
 
-def _edge(drawn: ET.Element, nodes: Mapping[str, Node]) -> ET.Element:
-    tail, _, head = drawn.findtext(f"{_NAMESPACE}title", "").partition("->")
-    edge = ET.Element("g", {"class": "jc-edge", "aria-hidden": "true"})
-    title = ET.SubElement(edge, "title")
-    title.text = f"{nodes[head].label} needs {nodes[tail].label}"
-    edge.extend(_shapes(drawn))
+def _arrow(
+    ends: tuple[str, str],
+    points: Points,
+    pairs: list[tuple[str, str]],
+    names: Mapping[str, str],
+) -> ET.Element:
+    tail, head = ends
+    attributes = {"class": "jc-edge", "aria-hidden": "true", "data-tail": tail, "data-head": head}
+    edge = ET.Element("g", attributes)
+    ET.SubElement(edge, "title").text = links(pairs, names)
+    curve = points[:-1]
+    rest = " ".join(_point(point) for point in curve[1:])
+    ET.SubElement(edge, "path", {"d": f"M{_point(curve[0])} C{rest}", "fill": "none"})
+    ET.SubElement(edge, "polygon", {"points": _tip(curve[-1], points[-1])})
+    if len(pairs) > 1:
+        x, y = curve[len(curve) // 2]
+        edge.append(_text(x, y - 4, f"{len(pairs):,}", "jc-of-id"))
     return edge
 
 
-def _shapes(drawn: ET.Element) -> Iterator[ET.Element]:
-    for element in drawn.iter():
-        if element.tag.removeprefix(_NAMESPACE) in _SHAPES:
-            yield _shape(element)
+def _tip(start: tuple[float, float], end: tuple[float, float]) -> str:
+    """Return the three corners of an arrow's tip."""
+    dx, dy = end[0] - start[0], end[1] - start[1]
+    length = hypot(dx, dy) or 1.0
+    side = (-dy / length * TIP / 2.5, dx / length * TIP / 2.5)
+    corners = (
+        end,
+        (start[0] + side[0], start[1] + side[1]),
+        (start[0] - side[0], start[1] - side[1]),
+    )
+    return " ".join(_point(corner) for corner in corners)
 
 
-def _shape(drawn: ET.Element) -> ET.Element:
-    kept = {name: value for name, value in drawn.items() if name in _KEPT}
-    shape = ET.Element(drawn.tag.removeprefix(_NAMESPACE), kept)
-    shape.text = drawn.text if shape.tag == "text" else None
-    return shape
+# --- Texts and numbers ----------------------------------------------------------------------------
+
+
+def _state_lines(group: Group, counts: Counts, frame: Corners | None) -> list[str]:
+    """Return what a group says of its jobs: what a frame has room for, or three lines of a box.
+
+    Those are how many there are and run, then what needs somebody first, then the others.
+    """
+    parts = counts.parts
+    if group.is_folded:
+        running = parts[-1:] if counts.running else []
+        states = parts[:-1] if counts.running else parts
+        lines = [[counts.size, *running], states[:2], states[2:]]
+        return [fitting(" · ".join(line), FOLDED_TEXT) for line in lines]
+    room = 0 if frame is None else int((frame[2] - frame[0] - 2 * FRAME) / 6)
+    text = f"{counts.size}: {' · '.join(parts)}"
+    room -= len(_name(group)) + 8
+    if len(text) <= room:
+        return [text]
+    return [counts.size if len(counts.size) <= room else f"{counts.total:,}"]
+
+
+def _bar(counts: Counts, corners: Corners) -> list[tuple[str, str, str]]:
+    """Return the parts of a group's bar, always of the same states: from where, how wide."""
+    left, room = corners[0] + BAR[0], corners[2] - corners[0] - 2 * BAR[0]
+    found = []
+    for state in ORDER:
+        width = room * counts.by_state.get(state, 0) / counts.total
+        found.append((state.replace("_", "-"), _n(left), _n(width)))
+        left += width
+    return found
+
+
+def _action(group: Group) -> str:
+    return "Open" if group.is_folded else "Fold"
+
+
+def _name(group: Group) -> str:
+    return fitting(one_line(group.label) or "–", GROUP_NAME)
+
+
+def _clean(attributes: Mapping[str, str]) -> dict[str, str]:
+    """Return attributes in which nothing stands that XML can't hold."""
+    return {
+        name: "\n".join(one_line(line) for line in value.split("\n"))
+        if name.startswith("data-name")
+        else one_line(value)
+        if name == "data-group"
+        else value
+        for name, value in attributes.items()
+    }
+
+
+def _rect(corners: Corners, kind: str) -> ET.Element:
+    left, top, right, bottom = corners
+    place = {"x": _n(left), "y": _n(top), "width": _n(right - left), "height": _n(bottom - top)}
+    return ET.Element("rect", {"class": kind, "rx": "7", **place})
+
+
+def _text(x: float, y: float, text: str, kind: str, *, anchor: str = "middle") -> ET.Element:
+    found = ET.Element("text", {"class": kind, "x": _n(x), "y": _n(y), "text-anchor": anchor})
+    found.text = text
+    return found
+
+
+def _line(corners: Corners, number: int) -> float:
+    return corners[1] + PADDING + number * LINE + BASELINE
+
+
+def _point(point: tuple[float, float]) -> str:
+    return f"{_n(point[0])},{_n(point[1])}"
+
+
+def _n(number: float) -> str:
+    return f"{number:.1f}".removesuffix(".0")
+
+
+# --- Files ----------------------------------------------------------------------------------------
+
+_SIZES = {"jc-of-title": "13", "jc-of-id": "11", "jc-of-state": "11", "jc-of-group": "14"}
+
+
+def _colour(root: ET.Element, sketch: Sketch) -> None:
+    """Give a file the colours and sizes that the style sheet gives to a page."""
+    for whole in root.iter("g"):
+        box = sketch.boxes.get(whole.get("data-node", ""))
+        background, colour = ("#f6f8fa", QUIET[1])
+        if box is not None and box.node is not None:
+            background, colour = COLOURS.get(box.node.status, QUIET)
+        is_running = "jc-node-running" in whole.get("class", "")
+        is_edge = whole.get("class") == "jc-edge"
+        for part in whole.iter():
+            if part.tag == "text":
+                part.set("font-size", _SIZES[part.get("class", "")])
+                part.set("fill", LINES if is_edge else colour)
+            elif part.tag == "rect":
+                state = part.get("class", "").removeprefix("jc-bar jc-bar-").replace("-", "_")
+                is_bar = part.get("class", "").startswith("jc-bar")
+                part.set("fill", COLOURS.get(state, QUIET)[1] if is_bar else background)
+                part.set("stroke", "none" if is_bar else BUSY if is_running else colour)
+                chosen = box is not None and box.node is not None and box.node.is_chosen
+                part.set("stroke-width", "3" if chosen else "1")
+            elif part.tag in ("path", "polygon"):
+                part.set("stroke", LINES)
+                part.set("fill", "none" if part.tag == "path" else LINES)

@@ -9,7 +9,8 @@ from django.apps import apps
 from django.contrib.admin import AdminSite
 from django.db.models import Model
 from django.db.models.base import ModelBase
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import URLPattern, URLResolver, path
 
 _FIRST_MODELS = ["Job", "Build", "Plan"]  # of their apps; the others follow by name
 
@@ -25,6 +26,19 @@ class JobControlAdminSite(AdminSite):
     # What shows the start page: set by `builds.admin`, which is registered here and not the other
     # way round.
     dashboard: Callable[[HttpRequest, str], HttpResponse] | None = None
+    search: Callable[[HttpRequest], HttpResponse] | None = None  # the same
+
+    def get_urls(self) -> list[URLResolver | URLPattern]:
+        """Add the search of the whole site."""
+        page = path("search/", self.admin_view(self._search), name="search")
+        found: list[URLResolver | URLPattern] = super().get_urls()
+        return [page, *found]
+
+    def _search(self, request: HttpRequest) -> HttpResponse:
+        if self.search is None:
+            raise Http404
+        request.current_app = self.name
+        return self.search(request)
 
     def index(  # type: ignore[override]  # a refresh may answer without a page
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

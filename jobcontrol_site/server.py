@@ -4,30 +4,15 @@ from __future__ import annotations
 
 import socket
 import sys
-from typing import Any
 
 from django.db import connections
 from django.utils.module_loading import import_string
-from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
 
 THREADS = 8  # requests at a time; pages wait for the database far more than they compute
 
 
-class _Gunicorn(BaseApplication):  # type: ignore[misc]  # it has no types
-    def __init__(self, options: dict[str, Any]) -> None:
-        self._options = options
-        super().__init__()
-
-    def load_config(self) -> None:
-        self.cfg.set("default_proc_name", "jobcontrol")
-        for name, value in self._options.items():
-            self.cfg.set(name, value)
-        if "control_socket_disable" in self.cfg.settings:
-            # Newer versions leave a socket in the home folder, which nothing here uses.
-            self.cfg.set("control_socket_disable", True)
-
-    def load(self) -> Any:
-        return import_string("jobcontrol_site.wsgi.application")
+# By name: every command imports this module, and gunicorn would take a tenth of its start.
+_GUNICORN = "jobcontrol_site.gunicorn_server.Gunicorn"
 
 
 def serve(host: str, port: int) -> None:
@@ -36,7 +21,7 @@ def serve(host: str, port: int) -> None:
     connections.close_all()
     sys.stdout.write(f"JobControl listens on http://{address(host, port)}/\n")
     sys.stdout.flush()
-    _Gunicorn(
+    import_string(_GUNICORN)(
         {
             "bind": address(host, port),
             "worker_class": "gthread",

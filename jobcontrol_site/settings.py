@@ -283,6 +283,7 @@ STATIC_URL = "static/"
 STATIC_ROOT = env.str("STATIC_ROOT", default="") or None
 WHITENOISE_USE_FINDERS = True
 
+CSRF_FAILURE_VIEW = "jobcontrol_site.errors.csrf_failure"
 X_FRAME_OPTIONS = "DENY"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
@@ -362,7 +363,7 @@ if REDIS_URL:
     # A server that hangs must not hang a page: the build stays QUEUED and is woken for later.
     _joint = "&" if "?" in REDIS_URL else "?"
     Q_CLUSTER["redis"] = f"{REDIS_URL}{_joint}socket_connect_timeout=3&socket_timeout=10"
-    Q_CLUSTER["broker_class"] = "builds.queue.RedisBroker"
+    Q_CLUSTER["broker_class"] = "builds.redis_queue.RedisBroker"
 else:
     Q_CLUSTER["orm"] = "default"
     Q_CLUSTER["broker_class"] = "builds.queue.DatabaseBroker"
@@ -378,7 +379,14 @@ LOGGING: dict[str, Any] = {
             "format": "%(asctime)s %(levelname)s %(name)s: %(message)s",
         }
     },
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"errors": {"()": "jobcontrol_site.logs.NameErrors"}},
+    "handlers": {
+        "console": {
+            "class": "logging.StreamHandler",
+            "formatter": "line",
+            "filters": ["errors"],
+        }
+    },
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
         "builds": {"level": "INFO"},

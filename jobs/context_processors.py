@@ -27,6 +27,11 @@ def configuration(request: HttpRequest) -> dict[str, Any]:
     }
 
 
+def configuration_facts() -> object:
+    """Return what `configuration` tells of, unmasked: for a fingerprint, not to be shown."""
+    return registry.problems(), _warnings()
+
+
 def _warnings() -> tuple[Problem, ...]:
     try:
         return registry.configuration().warnings

@@ -94,14 +94,20 @@ def descendants(graph: Graph, name: str) -> list[str]:
     return reachable(reverse(graph), [name])[1:]
 
 
-def reachable(graph: Graph, starts: Iterable[str]) -> list[str]:
-    """Return `starts` and all that is reached from them along the edges, nearest first."""
-    seen = dict.fromkeys(starts)
+def reachable(graph: Graph, starts: Iterable[str], steps: int | None = None) -> list[str]:
+    """Return `starts` and all that is reached from them along the edges, nearest first.
+
+    With `steps`, only what so many edges lead to.
+    """
+    seen = dict.fromkeys(starts, 0)
     queue = deque(seen)
     while queue:
-        for follower in graph.get(queue.popleft(), ()):
+        name = queue.popleft()
+        if seen[name] == steps:
+            break
+        for follower in graph.get(name, ()):
             if follower in graph and follower not in seen:
-                seen[follower] = None
+                seen[follower] = seen[name] + 1
                 queue.append(follower)
     return list(seen)
 

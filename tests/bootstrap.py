@@ -11,6 +11,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import sys
 import tempfile
 import warnings
 from pathlib import Path
@@ -104,6 +105,9 @@ def prepare() -> Path:
     """Set the environment for this run and return its temporary folder."""
     for name in SITE_VARIABLES:
         os.environ.pop(name, None)
+    # Containers often ask for no bytecode. Each of some hundred processes would compile our code.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     folder = make_folder()
     os.environ["DATABASE_URL"] = database_url(folder)
     os.environ["JOBCONTROL_CONFIG"] = str(ROOT / "tests/data/jobcontrol.yaml")

@@ -33,6 +33,36 @@ def django_db_modify_db_settings() -> None:
     database.setdefault("TEST", {})["NAME"] = name
 
 
+# TRUNCATE makes a new file for each table and each index, which takes longer than most tests.
+# Like TRUNCATE this waits for writers first. The constraints are deferred: any order will do.
+POSTGRES_FLUSH = """
+DO $flush$
+DECLARE
+    tables text[] := ARRAY[{names}];
+    name text;
+BEGIN
+    IF (SELECT max(pg_relation_size(one::regclass)) FROM unnest(tables) one) > 1000000 THEN
+        {truncate}
+        RETURN;
+    END IF;
+    LOCK TABLE {tables} IN SHARE ROW EXCLUSIVE MODE;
+    FOREACH name IN ARRAY tables LOOP
+        EXECUTE format('DELETE FROM %I', name);
+    END LOOP;
+END
+$flush$
+"""
+
+
+def _postgres_flush(tables: list[str], truncate: list[str]) -> str:
+    """Return what empties these tables."""
+    return POSTGRES_FLUSH.format(
+        names=", ".join(f"'{name}'" for name in tables),
+        tables=", ".join(f'"{name}"' for name in tables),
+        truncate="\n".join(truncate),
+    )
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _flush_keeps_permissions() -> Iterator[None]:
     """Let the flush after each test with transactions leave permissions and content types be.
@@ -40,11 +70,17 @@ def _flush_keeps_permissions() -> Iterator[None]:
     They are the same for ever, and to make them anew takes longer than most tests.
     """
     kept = {"auth_permission", "django_content_type"}
+    found: list[str] = []
 
     def statements(style: Any, connection: Any, **options: Any) -> list[str]:
-        every = connection.introspection.django_table_names(only_existing=True, include_views=False)
-        tables = [name for name in every if name not in kept]
-        found: list[str] = connection.ops.sql_flush(style, tables, **options)
+        if not found:  # the tables are the same for the whole run
+            every = connection.introspection.django_table_names(
+                only_existing=True, include_views=False
+            )
+            tables = [name for name in every if name not in kept]
+            truncate = connection.ops.sql_flush(style, tables, **options)
+            is_postgres = connection.vendor == "postgresql"
+            found.extend([_postgres_flush(tables, truncate)] if is_postgres else truncate)
         return found
 
     with pytest.MonkeyPatch.context() as patch:

@@ -13,7 +13,7 @@ import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ from playwright.sync_api import Browser, Page
 from tests.support.databases import sqlite_url
 from tests.support.site import Site
 from tests.support.web import chromium, chromium_program, web
-from tools.screenshots_site import JOBS, MODULE, SETUP, USER
+from tools.screenshots_site import JOBS, MANY_SETUP, MODULE, SETUP, USER, many_jobs
 
 GALLERY = ROOT / "screenshots"
 IMAGES = ROOT / "docs" / "images"
@@ -64,6 +64,12 @@ def build(name: str, view: str = "change") -> Callable[[Numbers], str]:
     return lambda made: f"/admin/builds/build/{made[name]}/{view}/"
 
 
+def compare(left: str, right: str) -> Callable[[Numbers], str]:
+    """Return the address where two builds stand beside each other."""
+    here = "/admin/builds/build/compare/"
+    return lambda made: f"{here}?left={made[left]}&right={made[right]}"
+
+
 def arm(page: Page) -> None:
     """Arm the build that the form shows."""
     page.get_by_role("button", name="Arm", exact=True).click()
@@ -88,6 +94,30 @@ def search(page: Page) -> None:
     page.get_by_role("button", name="Search", exact=True).click()
 
 
+def point(page: Page) -> None:
+    """Go to one of the last builds by keyboard."""
+    page.locator("[data-roving-row] a").first.focus()
+    for _ in range(4):
+        page.keyboard.press("ArrowLeft")
+
+
+def find(page: Page) -> None:
+    """Look for a job in the graph."""
+    page.get_by_label("Find").fill("report")
+    page.get_by_label("Find").press("Enter")
+
+
+def fitted(page: Page) -> None:
+    """Show all of the graph."""
+    page.get_by_role("button", name="Fit", exact=True).click()
+
+
+def keys(page: Page) -> None:
+    """Open the card of shortcuts."""
+    page.keyboard.press("?")
+    page.get_by_role("dialog").wait_for()
+
+
 LIGHT = ("light", WIDE)
 DARK = ("dark", WIDE)
 
@@ -95,10 +125,17 @@ LOGIN = Shot("login", lambda _: "/admin/login/")
 
 SHOTS = (
     Shot("index", lambda _: "/admin/", guide=LIGHT),
+    Shot("search", lambda _: "/admin/search/"),
+    Shot("found", lambda _: "/admin/search/?q=price", guide=LIGHT),
+    Shot("keys", build("check_prices"), keys, guide=LIGHT),
+    Shot("error-404", lambda _: "/admin/builds/build/999999/log/"),
     Shot("jobs", lambda _: "/admin/jobs/job/", guide=LIGHT),
     Shot("jobs-phone", lambda _: "/admin/jobs/job/", guide=("dark", NARROW)),
     Shot("jobs-none", lambda _: "/admin/jobs/job/?q=zebra"),
     Shot("job", job("report"), guide=LIGHT),
+    Shot("grid", lambda _: "/admin/jobs/job/grid/", guide=LIGHT),
+    Shot("grid-cell", lambda _: "/admin/jobs/job/grid/?q=licences", point),
+    Shot("job-strip", job("scan"), point),
     Shot("job-protected", job("publish_report")),
     Shot("job-empty", job("weekly_digest")),
     Shot("job-failed", job("check_prices")),
@@ -116,12 +153,17 @@ SHOTS = (
     Shot("arm-several", lambda _: "/admin/jobs/job/arm/?job=publish_report"),
     Shot("graph", lambda _: "/admin/jobs/job/graph/", guide=LIGHT),
     Shot("graph-of-job", job("report", "graph")),
+    Shot("graph-grouped", lambda _: "/admin/jobs/job/graph/?group=tag"),
+    Shot("graph-found", lambda _: "/admin/jobs/job/graph/", find),
     Shot("builds", lambda _: "/admin/builds/build/", guide=LIGHT),
     Shot("builds-none", lambda _: "/admin/builds/build/?q=zebra"),
     Shot("build-running", build("read_catalogue"), guide=LIGHT),
     Shot("build-successful", build("report")),
     Shot("build-published", build("publish_report")),
     Shot("build-failed", build("check_prices"), guide=LIGHT),
+    Shot("compare", compare("checked_prices", "check_prices"), guide=LIGHT),
+    Shot("compare-jobs", compare("report", "check_prices")),
+    Shot("compare-none", lambda _: "/admin/builds/build/compare/?left=1&right=7007"),
     Shot("build-waiting", build("waiting")),
     Shot("build-cancelled", build("cancelled")),
     Shot("build-not-deleted", build("export_stock")),
@@ -135,6 +177,13 @@ SHOTS = (
     Shot("token-new", lambda _: "/admin/builds/apitoken/add/"),
     Shot("revisions", lambda _: "/admin/jobs/configrevision/"),
     Shot("revision", lambda _: "/admin/jobs/configrevision/1/change/"),
+)
+
+# Of a site with five hundred jobs.
+MANY_SHOTS = (
+    Shot("graph-many", lambda _: "/admin/jobs/job/graph/"),
+    Shot("graph-many-fitted", lambda _: "/admin/jobs/job/graph/", fitted),
+    Shot("graph-groups", lambda _: "/admin/jobs/job/graph/?group=tag", guide=LIGHT),
 )
 
 
@@ -151,6 +200,19 @@ def prepare_site(stack: ExitStack) -> tuple[Site, str, Numbers]:
     stack.enter_context(site.cluster(WORKERS=2))
     made = json.loads(site.python(SETUP).splitlines()[-1])
     return site, stack.enter_context(web(site)), made
+
+
+def prepare_many(stack: ExitStack) -> tuple[Site, str]:
+    """Serve a site with very many jobs; return it and its address."""
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jobcontrol-")))
+    site = stack.enter_context(Site(folder, sqlite_url(folder / "jobcontrol.sqlite3")))
+    site.write_module("shop", MODULE)
+    site.write_config(many_jobs())
+    site.migrate()
+    site.manage("sync_jobs", check=True)
+    site.python(MANY_SETUP)
+    stack.enter_context(site.cluster(WORKERS=1))
+    return site, stack.enter_context(web(site))
 
 
 def log_in(page: Page) -> None:
@@ -181,7 +243,9 @@ def neutral(page: Page, folder: Path) -> None:
     )
 
 
-def take(browser: Browser, url: str, folder: Path, made: Numbers) -> None:
+def take(
+    browser: Browser, url: str, folder: Path, made: Numbers, shots: Sequence[Shot] = SHOTS
+) -> None:
     """Take every page in both schemes and widths."""
     for scheme in ("light", "dark"):
         for width in (WIDE, NARROW):
@@ -192,9 +256,10 @@ def take(browser: Browser, url: str, folder: Path, made: Numbers) -> None:
             )
             page = context.new_page()
             page.goto("/admin/login/")
-            keep(page, LOGIN, scheme, width)
+            if shots is SHOTS:
+                keep(page, LOGIN, scheme, width)
             log_in(page)
-            for shot in SHOTS:
+            for shot in shots:
                 page.goto(shot.address(made))
                 if shot.prepare is not None:
                     shot.prepare(page)
@@ -230,8 +295,13 @@ def main() -> int:
         path.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         site, url, made = prepare_site(stack)
-        take(stack.enter_context(chromium(program)), url, site.folder, made)
-    sys.stdout.write(f"{len(SHOTS)} pages: see {IMAGES.name} and {GALLERY.name}\n")
+        browser = stack.enter_context(chromium(program))
+        take(browser, url, site.folder, made)
+        many, many_url = prepare_many(stack)
+        take(browser, many_url, many.folder, {}, MANY_SHOTS)
+    sys.stdout.write(
+        f"{len(SHOTS) + len(MANY_SHOTS)} pages: see {IMAGES.name} and {GALLERY.name}\n"
+    )
     return 0
 
 

@@ -37,12 +37,15 @@ def read_catalogue(suppliers, pages=40):
     time.sleep(3600)
 
 
-def check_prices(currency="EUR"):
+def check_prices(currency="EUR", only=None):
     """Check that every price is a number."""
-    logger.info("Checking %d prices in %s", len(PRODUCTS), currency)
+    products = PRODUCTS[:only]
+    logger.info("Checking %d prices in %s", len(products), currency)
+    if currency != "EUR":
+        logger.warning("The rate of %s is 3 days old", currency)
     total = 0.0
-    for number, product in enumerate(PRODUCTS, start=1):
-        current_app.report_progress(None, number, len(PRODUCTS), product["name"])
+    for number, product in enumerate(products, start=1):
+        current_app.report_progress(None, number, len(products), product["name"])
         total += price_of(product)
     return total
 
@@ -127,22 +130,86 @@ JOBS = """
     tags: [shop]
 """
 
+AREAS = ("orders", "stock", "prices", "suppliers", "customers", "invoices", "returns", "website")
+STAGES = ("Fetch", "Check", "Clean", "Join", "Sum up", "Report on")
+MANY = 500
+
+
+def many_jobs() -> str:
+    """Return a configuration of many jobs: areas, each with chains of jobs and some for themselves.
+
+    An area's chains use what the area before it has cleaned.
+    """
+    jobs = []
+    for number in range(MANY):
+        area, place = divmod(number, MANY // len(AREAS) + 1)
+        chain, stage = divmod(place, len(STAGES))
+        is_alone = chain % 5 == 4
+        needs = [f"{AREAS[area]}_{place - 1}"] if stage and not is_alone else []
+        if stage == 3 and chain > 0 and not is_alone:
+            needs.append(f"{AREAS[area]}_{place - len(STAGES) - 1}")
+        if stage == 3 and chain == 0 and area:
+            needs.append(f"{AREAS[area - 1]}_2")
+        title = f"{STAGES[stage]} the {AREAS[area]} of shop {chain + 1}"
+        jobs.append(
+            f"  - {{id: {AREAS[area]}_{place}, title: {title}, tags: [{AREAS[area]}], "
+            f"function: 'shop:export_stock', dependencies: [{', '.join(needs)}]}}"
+        )
+    return "\n".join(["jobs:", *jobs, ""])
+
+
+# Run once, without a worker: each job has a build, of which some failed and some run.
+MANY_SETUP = f"""
+from django.contrib.auth.models import User
+from django.utils import timezone
+from builds.models import Build, BuildDependency, BuildPayload
+from jobs.models import Job, JobDependency
+
+User.objects.create_superuser({USER!r}, password={USER!r})
+now = timezone.now()
+newest = dict()
+for number, job in enumerate(Job.objects.all()):
+    needs = [link.depends_on_id for link in JobDependency.objects.filter(job=job)]
+    good = number % 41 != 40 and all(name in newest for name in needs)
+    status = "SUCCESSFUL" if good else "FAILED"
+    if number % 29 == 28:
+        continue
+    made = Build.objects.create(job=job, status=status, start_time=now, end_time=now)
+    BuildPayload.objects.create(build=made, config=job.config)
+    for name in needs:
+        if name in newest:
+            old = newest[name]
+            BuildDependency.objects.create(
+                build=made, job_id=name, dep_build=old, dep_build_number=old.pk
+            )
+    if good:
+        newest[job.pk] = made
+for name in ("orders_1", "stock_14", "website_3"):
+    Build.objects.create(job_id=name, status="RUNNING", start_time=now, heartbeat=now)
+for name in ("prices_0", "returns_8"):
+    made = Build.objects.create(job_id=name, status="SUCCESSFUL", start_time=now, end_time=now)
+    BuildPayload.objects.create(build=made, config=Job.objects.get(pk=name).config)
+"""
+
 # Run in the site's Django, while its worker works: everything that the pictures show has happened
 # when it ends. Its last line is a JSON object: names and numbers of builds.
 SETUP = f"""
-import json, time
+import json, random, time
+from datetime import timedelta
 from django.contrib.auth.models import User
 from builds import services
 from builds.models import Build, Deletion
 from builds.planning import Dependencies, Options
+from django.utils import timezone
 from jobs.models import Job
 
+random.seed(7)
 user = User.objects.create_superuser({USER!r}, password={USER!r})
 made = dict()
 
-def ask(name, arm=False, trigger="quick"):
+def ask(name, arm=False, trigger="quick", **options):
     build = services.request_build(
-        job=Job.objects.get(id=name), trigger=trigger, requested_by=user, arm=arm
+        job=Job.objects.get(id=name), trigger=trigger, requested_by=user, arm=arm, **options
     )
     made[name] = build.pk
     return build
@@ -152,15 +219,38 @@ def wait(*builds):
     while Build.objects.filter(pk__in=numbers, end_time=None).exists():
         time.sleep(0.1)
 
+def past(name, count, seconds):
+    # Builds of the days before: nobody waits for fifty of them.
+    now = timezone.now()
+    for n in range(count):
+        ended = random.choices(("SUCCESSFUL", "FAILED", "CANCELLED", "SKIPPED"), (22, 3, 1, 2))[0]
+        start = now - timedelta(hours=7 * (count - n))
+        took = seconds * random.uniform(0.7, 1.2) * (1.3 if n > count * 2 / 3 else 1)
+        if ended != "SUCCESSFUL":
+            took *= random.uniform(0.1, 0.8)
+        Build.objects.create(
+            job_id=name, status=ended, trigger="schedule", created=start, start_time=start,
+            end_time=start + timedelta(seconds=took * (3 if n == count - 8 else 1)),
+            exception_type="TimeoutError" if ended == "FAILED" else "",
+            exception_message={{"FAILED": "the mirror does not answer",
+                                "SKIPPED": "nothing is new"}}.get(ended, ""),
+        )
+
 def delete(build, **options):
     deletion = services.request_deletion(build=build, requested_by=user, **options)
     while Deletion.objects.filter(pk=deletion.pk, state__in=["WAITING", "RUNNING"]).exists():
         time.sleep(0.1)
 
+past("scan", 54, 40)
+past("licences", 33, 12)
+past("report", 48, 95)
 wait(ask("scan"))
 wait(ask("hash_files"), ask("licences"), ask("dependency_graph"))
 wait(ask("report"))
 wait(ask("publish_report", arm=True))
+two = dict(currency="SEK", only=2)
+wait(ask("check_prices", trigger="manual", kwargs=two))
+made["checked_prices"] = made["check_prices"]
 wait(ask("scan"), ask("check_prices", trigger="cli"))
 wait(ask("licences"))
 first, second = ask("export_stock"), ask("export_stock")

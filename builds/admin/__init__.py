@@ -8,6 +8,7 @@ from builds.admin import (
     people,
     plans,
     schedules,
+    search,
     tokens,
     workers,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "people",
     "plans",
     "schedules",
+    "search",
     "tokens",
     "workers",
 ]

@@ -15,7 +15,7 @@ from django.urls import reverse
 
 from builds import arming, history, previews, services
 from builds.admin import asking
-from builds.admin.build_form import armed_page, made_before, session_of, started_before_text
+from builds.admin.build_form import armed_page, made_before, session_of, tell_started_before
 from builds.admin.shared import user_of
 from builds.arming import ArmingRefused
 from builds.models import Build
@@ -117,7 +117,7 @@ class ArmPage:
             made = [build for build in before if build is not None]
             if not made:
                 return self._page(wanted, left_out, f"Not started: {error}")
-            messages.warning(self.request, started_before_text(made, error))
+            tell_started_before(self.request, made, error)
         except JobControlException as error:
             return self._page(wanted, left_out, f"Nothing was started: {error}")
         else:

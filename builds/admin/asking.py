@@ -14,11 +14,11 @@ from django.contrib.admin.utils import quote
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
-from django.utils.html import format_html
 from django.utils.http import urlencode
 
 from builds import history, services
 from builds.admin.shared import user_of
+from builds.admin.telling import builds_named, say
 from builds.models import Build
 from builds.plan_models import Plan
 from jobcontrol.exceptions import JobControlException, ProtectedJob
@@ -117,35 +117,32 @@ def tell(request: HttpRequest, asked: Asked) -> None:
     """Tell the person what came of asking."""
     plans = [build for build in asked.builds if build.plan_id]
     for build in plans:
-        text = f"Started: plan {build.plan_id} for build {_names([build])} and what goes with it."
-        messages.success(request, text)
+        named = builds_named([build])
+        say(request, messages.SUCCESS, "plan_started", plan=build.plan_id, **named)
     if len(asked.builds) > len(plans):
         plain = [build for build in asked.builds if not build.plan_id]
-        messages.success(request, f"Queued: build {_names(plain)}.")
+        say(request, messages.SUCCESS, "queued", **builds_named(plain))
     if asked.before:
-        messages.info(request, f"Asked for by the same click before: build {_names(asked.before)}.")
+        say(request, messages.INFO, "before", **builds_named(asked.before))
     if asked.protected:
-        messages.error(request, protected_text(asked.protected, may_arm=may_arm(request)))
+        tell_protected(request, asked.protected)
     for line in asked.refused[:TOLD]:
         messages.error(request, line)
     if len(asked.refused) > TOLD:
         messages.error(request, f"And {len(asked.refused) - TOLD} more can't be built either.")
 
 
-def protected_text(jobs: Sequence[Job], *, may_arm: bool) -> str:
+def tell_protected(request: HttpRequest, jobs: Sequence[Job]) -> None:
     """Say that these jobs are protected, with a link to where they are armed."""
-    names = ", ".join(repr(job.pk) for job in jobs[:TOLD])
-    if len(jobs) > TOLD:
-        names += f" and {len(jobs) - TOLD} more"
-    one = len(jobs) == 1
-    text = f"Not started: {'job' if one else 'jobs'} {names} {'is' if one else 'are'} protected."
-    if not may_arm:
-        return f"{text} You may not arm {'it' if one else 'them'}: ask a manager."
-    return format_html(
-        '{} <a href="{}">Look at what would run and arm {}</a>.',
-        text,
-        arm_address(jobs),
-        "it" if one else "them",
+    say(
+        request,
+        messages.ERROR,
+        "protected",
+        jobs=[job.pk for job in jobs[:TOLD]],
+        count=len(jobs),
+        more=max(len(jobs) - TOLD, 0),
+        may_arm=may_arm(request),
+        address=arm_address(jobs),
     )
 
 
@@ -176,12 +173,6 @@ def job_address(job: Job) -> str:
 def counted(number: int, name: str) -> str:
     """Return `3 jobs`."""
     return f"{number:,} {name}{'' if number == 1 else 's'}"
-
-
-def _names(builds: Sequence[Build]) -> str:
-    names = ", ".join(f"#{build.pk} of {build.job_id}" for build in builds[: 2 * TOLD])
-    more = len(builds) - 2 * TOLD
-    return f"{names} and {more} more" if more > 0 else names
 
 
 def page_context(request: HttpRequest, admin: Any, **more: Any) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from django.template.response import TemplateResponse
 from builds import arming, history, planning, previews, services
 from builds.admin import asking
 from builds.admin.shared import user_of
+from builds.admin.telling import builds_named, say
 from builds.arming import ArmingRefused
 from builds.forms import BuildForm
 from builds.models import Build, BuildPayload
@@ -151,7 +152,7 @@ class BuildFormPage:
         except ArmingRefused as error:
             made = made_before(self.request, self.job, form.as_typed())
             if made is not None:
-                messages.warning(self.request, started_before_text([made], error))
+                tell_started_before(self.request, [made], error)
                 return asking.lead_to(self.request, made)
             form.add_error(None, f"Not started: {error}")
             return self.show(form)
@@ -292,10 +293,9 @@ def made_before(request: HttpRequest, job: Job, wish: str = "") -> Build | None:
     return Build.objects.select_related("job").filter(pk=used.build_number).first()
 
 
-def started_before_text(builds: list[Build], error: ArmingRefused) -> str:
+def tell_started_before(request: HttpRequest, builds: list[Build], error: ArmingRefused) -> None:
     """Say that a second click started nothing more."""
-    names = ", ".join(f"#{build.pk} of {build.job_id}" for build in builds)
-    return f"Nothing more was started than build {names}: {error}"
+    say(request, messages.WARNING, "only_started", why=str(error), **builds_named(builds))
 
 
 def armed_page(admin: Any, request: HttpRequest, **context: Any) -> HttpResponse:

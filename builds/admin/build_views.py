@@ -25,6 +25,7 @@ from django.views.decorators.http import require_POST, require_safe
 from builds import history, retvals, services
 from builds.admin import asking
 from builds.admin.shared import user_of
+from builds.admin.telling import say
 from builds.models import Build, BuildPayload, BuildQuerySet
 from builds.pages import deletion as deletion_pages
 from builds.pages import log as log_pages
@@ -234,7 +235,7 @@ class BuildViews(BuildAdminBase):
             history.note_many(request.user, asked, _asked(cleanup))
         if made:
             text = f"{len(made)} build{'s' if len(made) > 1 else ''} will be deleted by a worker."
-            self.message_user(request, text, messages.SUCCESS)
+            say(request, messages.SUCCESS, "to_delete", text=text)
         self._tell_refusals(request, refused)
         return HttpResponseRedirect(here)
 
@@ -247,8 +248,8 @@ class BuildViews(BuildAdminBase):
         except JobControlException as error:
             self.message_user(request, str(error), messages.ERROR)
         else:
-            text = f"{bulk.count:,} builds will be deleted by workers; “Deletions” tells how far."
-            self.message_user(request, text, messages.SUCCESS)
+            text = f"{bulk.count:,} builds will be deleted by workers."
+            say(request, messages.SUCCESS, "to_delete", text=text)
 
     def _tell_refusals(self, request: HttpRequest, refused: list[str]) -> None:
         for reason in refused[:10]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin, messages
@@ -14,21 +15,25 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from builds.admin import filters
-from builds.admin.build_views import MAY_DELETE, MAY_UNPICKLE, BuildViews
+from builds.admin.build_views import MAY_DELETE, MAY_UNPICKLE
+from builds.admin.comparing import ComparingViews
+from builds.admin.elsewhere import Commands, start_of_build
 from builds.admin.live import live_page
 from builds.admin.shared import LongListMixin, partial, user_of
+from builds.admin.telling import say
 from builds.models import Build, Deletion
+from builds.pages import refreshing
 from builds.pages.build import build_page
 from builds.pages.deletion import bulk_deletion_page
+from builds.pages.list_stamps import builds_look
 from builds.pages.stamps import build_stamp
 from builds.status import reason
 from builds.waiting import reasons
-from jobcontrol_site import output
 from jobs.admin import ReadOnlyMixin
 
 
 @admin.register(Build)
-class BuildAdmin(LongListMixin, ReadOnlyMixin, BuildViews):
+class BuildAdmin(LongListMixin, ReadOnlyMixin, ComparingViews):
     """All builds, newest first, and everything recorded about each; jobs have the buttons."""
 
     list_display = ["number", "status_badge", "job_link", "times", "origin"]
@@ -46,7 +51,7 @@ class BuildAdmin(LongListMixin, ReadOnlyMixin, BuildViews):
     search_fields = ["id"]  # see get_search_results
     search_help_text = "A number, or a part of a job's id or title"
     change_list_template = "builds/builds.html"
-    actions = ["cancel_selected", "delete_selected"]
+    actions = ["compare_selected", "cancel_selected", "delete_selected"]
 
     # --- the list ---
 
@@ -69,8 +74,8 @@ class BuildAdmin(LongListMixin, ReadOnlyMixin, BuildViews):
     @admin.display(description="started")
     def times(self, build: Build) -> SafeString:
         """When it started and how long it took, or when it was asked for."""
-        took = output.seconds(build.duration(timezone.now()))
-        return partial("builds/_times.html", build=build, took=took)
+        duration = build.duration(timezone.now())
+        return partial("builds/_times.html", build=build, duration=duration)
 
     @admin.display(description="asked by")
     def origin(self, build: Build) -> SafeString:
@@ -101,6 +106,14 @@ class BuildAdmin(LongListMixin, ReadOnlyMixin, BuildViews):
         """Load the job and the user with each build."""
         return super().get_queryset(request).select_related("job", "requested_by")
 
+    def look(self, rows: QuerySet[Any]) -> object:
+        """Look at the builds, and at what those wait for that have not begun."""
+        return builds_look(rows)
+
+    def seconds(self, rows: Sequence[Any]) -> float:
+        """Look soon again while a build of the page waits or runs."""
+        return refreshing.of_rows(not build.finished for build in rows)
+
     # --- one build ---
 
     def change_view(
@@ -119,9 +132,11 @@ class BuildAdmin(LongListMixin, ReadOnlyMixin, BuildViews):
         found = build
 
         def make() -> dict[str, Any]:
+            page = build_page(found, request.GET)
             return {
                 **self.admin_site.each_context(request),
-                **build_page(found, request.GET),
+                **page,
+                "commands": self._commands(request, found, page),
                 "title": f"Build #{found.pk}",
                 "opts": self.opts,
                 "object_id": object_id,
@@ -133,6 +148,14 @@ class BuildAdmin(LongListMixin, ReadOnlyMixin, BuildViews):
 
         return live_page(request, "builds/build.html", stamp=lambda: build_stamp(found), make=make)
 
+    def _commands(
+        self, request: HttpRequest, build: Build, page: dict[str, Any]
+    ) -> Commands | None:
+        """Return what starts the same from elsewhere, for those who may start it."""
+        if build.job.retired or not self.has_cancel_permission(request):
+            return None
+        return start_of_build(request, build.job, page["inputs"], page["payload"])
+
     def _gone(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Lead to the deletion of a build that was deleted, else to the start, with a word."""
         number = unquote(object_id)
@@ -140,7 +163,8 @@ class BuildAdmin(LongListMixin, ReadOnlyMixin, BuildViews):
         deletions = Deletion.objects.filter(state=Deletion.State.DONE)
         deletion = deletions.filter(build_number=int(number)).first() if is_number else None
         if deletion is not None and request.user.has_perm("builds.view_deletion"):
-            self.message_user(request, f"Build #{number} was deleted.", messages.WARNING)
+            gone = {"number": number, "job": deletion.job_id}
+            say(request, messages.WARNING, "deleted", **gone)
             page = reverse("admin:builds_deletion_change", args=[deletion.pk])
             return HttpResponseRedirect(page)
         return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined, no-any-return]

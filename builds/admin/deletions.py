@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from builds.admin.filters import ChoiceMenu
+from builds.admin.live_list import LiveRowMixin
 from builds.admin.shared import LongListMixin, partial
 from builds.models import Build, Deletion
+from builds.pages import refreshing
 from builds.pages.build import worker_label
 from builds.pages.tracebacks import traceback_links
 from builds.upkeep_models import BulkDeletion
@@ -26,8 +29,12 @@ else:
 BULKS_SHOWN = 10
 
 
+def _bulks() -> QuerySet[BulkDeletion]:
+    return BulkDeletion.objects.filter(asked__isnull=False, ended=None)[:BULKS_SHOWN]
+
+
 @admin.register(Deletion)
-class DeletionAdmin(LongListMixin, ReadOnlyMixin, DeletionAdminBase):
+class DeletionAdmin(LongListMixin, LiveRowMixin, ReadOnlyMixin, DeletionAdminBase):
     """What was deleted, by whom, and how the cleanup went."""
 
     list_display = ["label", "state_badge", "job_link", "outcome_text", "asked"]
@@ -36,6 +43,7 @@ class DeletionAdmin(LongListMixin, ReadOnlyMixin, DeletionAdminBase):
     search_fields = ["=build_number", "job__id", "job__title"]
     search_help_text = "A build's number, or a part of a job's id or title"
     change_list_template = "builds/deletions.html"
+    change_form_template = "builds/live_row.html"
     always_shown = ("build_link", "job_link", "state_badge", "cleanup_text", "asked")
     # Field → the column without which there is nothing to show.
     shown_if_there = {
@@ -51,13 +59,22 @@ class DeletionAdmin(LongListMixin, ReadOnlyMixin, DeletionAdminBase):
         found = [name for name, column in self.shown_if_there.items() if getattr(obj, column, None)]
         return [*self.always_shown, *found]
 
-    def changelist_view(
-        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        """Show the list, and how far the deletions of very many builds are."""
-        going_on = BulkDeletion.objects.filter(asked__isnull=False, ended=None)
-        more = {"bulk_deletions": going_on.select_related("requested_by")[:BULKS_SHOWN]}
-        return super().changelist_view(request, {**more, **(extra_context or {})})
+    def beside(self, request: HttpRequest, rows: Sequence[Any]) -> dict[str, Any]:  # noqa: ARG002
+        """Say how far the deletions of very many builds are."""
+        bulks = list(_bulks().select_related("requested_by"))
+        return {
+            "bulk_deletions": bulks,
+            "refresh_seconds": refreshing.WAITING if bulks else self.seconds(rows),
+        }
+
+    def seconds(self, rows: Sequence[Any]) -> float:
+        """Look soon again while one of the deletions waits or runs."""
+        return refreshing.of_rows(deletion.state in Deletion.UNDER_WAY for deletion in rows)
+
+    def look(self, rows: QuerySet[Any]) -> object:
+        """Look at the deletions, and at those of very many builds."""
+        bulks = list(_bulks().values_list("pk", "handed_over", "refused"))
+        return bulks, list(rows.values_list("pk", "state", "outcome"))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Deletion]:
         """Leave the large texts out of the list."""

@@ -49,14 +49,29 @@ class JobRow:
         return len(self.status.dependencies) - len(self.dependencies)
 
 
-class JobChangeList(ListOfOurs):
+class ListOfJobs(ListOfOurs):
+    """Jobs, searched and filtered."""
+
+    @property
+    def known_statuses(self) -> Mapping[str, JobStatus]:
+        """What the filter by status looked up already."""
+        chosen = (spec for spec in self.filter_specs if isinstance(spec, StatusFilter))
+        return next((spec.statuses for spec in chosen), {})
+
+    @cached_property
+    def knows_any_job(self) -> bool:
+        """Whether there is any job at all."""
+        return Job.objects.exists()
+
+
+class JobChangeList(ListOfJobs):
     """Looks up where the jobs of the shown page stand, all at once."""
 
     def get_results(self, request: HttpRequest) -> None:
         """Fetch the page, then the states of its jobs."""
         super().get_results(request)
         jobs = list(self.result_list)
-        statuses = self._known_statuses() or job_statuses(jobs)
+        statuses = self.known_statuses or job_statuses(jobs)
         reasons = why_not(jobs, statuses)
         paused = paused_jobs(jobs)
         rights = {
@@ -73,16 +88,6 @@ class JobChangeList(ListOfOurs):
                 next_run=next((due for due, _ in next_times(job, 1)), None),
             )
         self.result_list = jobs
-
-    def _known_statuses(self) -> Mapping[str, JobStatus]:
-        """Return what the filter by status looked up already."""
-        chosen = (spec for spec in self.filter_specs if isinstance(spec, StatusFilter))
-        return next((spec.statuses for spec in chosen), {})
-
-    @cached_property
-    def knows_any_job(self) -> bool:
-        """Whether there is any job at all."""
-        return Job.objects.exists()
 
 
 def row_of(job: Job) -> JobRow:

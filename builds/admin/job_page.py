@@ -19,6 +19,7 @@ from builds.crews import is_alive
 from builds.forms import BuildFilter
 from builds.models import Build
 from builds.pages import refreshing
+from builds.pages.recent import strip_of
 from builds.pages.schedule import schedule_part
 from builds.readiness import why_not
 from builds.status import JobStatus, job_links, job_statuses, reason
@@ -121,6 +122,7 @@ def _builds(look: Look, request: HttpRequest) -> dict[str, Any]:
     standing = _standing(look.status, page)
     waits = reasons([*standing, *page], {job.pk: job.concurrency}, look.clusters)
     return {
+        "strip": strip_of(job),
         "standing": [build_line(build, waits) for build in standing],
         "builds_filter": chosen,
         "builds_filtered": chosen.is_bound and any(chosen.cleaned_data.values()),

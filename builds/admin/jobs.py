@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
@@ -21,13 +22,18 @@ from builds import history, services
 from builds.admin import asking
 from builds.admin.arming import ArmPage
 from builds.admin.build_form import BuildFormPage
+from builds.admin.elsewhere import start_of_job
 from builds.admin.filters import YesNoMenu
 from builds.admin.graph import GraphMixin
+from builds.admin.grid import GridMixin
 from builds.admin.job_list import JobChangeList, ProblemMenu, StatusFilter, TagMenu, row_of
 from builds.admin.job_page import Look, job_page
 from builds.admin.live import live_page
+from builds.admin.live_list import LiveListMixin
 from builds.admin.shared import partial, user_of
 from builds.models import Build
+from builds.pages import refreshing
+from builds.pages.list_stamps import jobs_stamp
 from builds.pages.stamps import job_stamp
 from jobcontrol.exceptions import JobControlException
 from jobs.admin import JobAdmin, is_list
@@ -37,7 +43,7 @@ _get_or_post = method_decorator(require_http_methods(["GET", "HEAD", "POST"]))
 
 
 @admin.register(Job)
-class BuildableJobAdmin(GraphMixin, JobAdmin):
+class BuildableJobAdmin(GraphMixin, GridMixin, LiveListMixin, JobAdmin):
     """Jobs, with where they stand and the means to build them."""
 
     list_display = ["state", "name", "needs", "builds", "next_run", "button"]
@@ -79,6 +85,14 @@ class BuildableJobAdmin(GraphMixin, JobAdmin):
             **(extra_context or {}),
         }
         return super().changelist_view(request, more)
+
+    def list_stamp(self, request: HttpRequest) -> str:  # noqa: ARG002 - any build may decide
+        """Look at what may change how any job stands: cheaper than how those of a page stand."""
+        return jobs_stamp()
+
+    def seconds(self, rows: Sequence[Any]) -> float:
+        """Look soon again while a build of a job of the page waits or runs."""
+        return refreshing.of_rows(bool(row_of(job).status.unfinished) for job in rows)
 
     @admin.display(description="status")
     def state(self, job: Job) -> SafeString:
@@ -151,6 +165,8 @@ class BuildableJobAdmin(GraphMixin, JobAdmin):
             context = asking.page_context(
                 request, self, title=look.job.label, object_id=object_id, **job_page(look, request)
             )
+            if asking.may_run(request) and not look.job.retired:
+                context["commands"] = start_of_job(request, look.job)
             return {**context, **(extra_context or {})}
 
         def stamp() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
@@ -21,6 +22,8 @@ from builds.admin.live import live_page
 from builds.admin.resuming import ResumePage
 from builds.admin.shared import LongListMixin, partial, user_of
 from builds.models import Build
+from builds.pages import refreshing
+from builds.pages.list_stamps import plans_look
 from builds.pages.plan import counts_in_words, plan_page
 from builds.pages.stamps import plan_stamp
 from builds.plan_models import Plan
@@ -94,6 +97,14 @@ class PlanAdmin(LongListMixin, ReadOnlyMixin, PlanAdminBase):
         found = super().get_queryset(request).select_related("job", "requested_by", "resumes")
         return found.defer("job__config", "job__config_text", "job__docs", "job__notes")
 
+    def look(self, rows: QuerySet[Any]) -> object:
+        """Look at which plans there are, and at what may change how any of them stands."""
+        return plans_look(rows)
+
+    def seconds(self, rows: Sequence[Any]) -> float:
+        """Look soon again while a plan of the page waits or runs."""
+        return refreshing.of_rows(not plan.status.finished for plan in rows)
+
     # --- One plan
 
     def get_urls(self) -> list[URLPattern]:
@@ -128,7 +139,7 @@ class PlanAdmin(LongListMixin, ReadOnlyMixin, PlanAdminBase):
                 title=f"Plan {found.pk}",
                 object_id=object_id,
                 fits=request.GET.get("fit") == "1",
-                **plan_page(found),
+                **plan_page(found, request.GET),
             )
             return {**context, **(extra_context or {})}
 

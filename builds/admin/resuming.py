@@ -16,6 +16,7 @@ from builds import arming, history, planning, previews, services
 from builds.admin import asking
 from builds.admin.build_form import session_of
 from builds.admin.shared import user_of
+from builds.admin.telling import say
 from builds.arming import ArmingRefused, Resumption
 from builds.models import Build
 from builds.plan_models import Plan
@@ -82,8 +83,8 @@ class ResumePage:
             made = self._record(again, arm=arm)
         except (ArmingRefused, ProtectedJob) as error:
             return self._page(again, error=f"Not started: {error}")
-        text = f"Plan {self.plan.pk} goes on as plan {made.pk}."
-        messages.success(self.request, text)
+        goes_on = {"plan": self.plan.pk, "made": made.pk}
+        say(self.request, messages.SUCCESS, "plan_resumed", **goes_on)
         return HttpResponseRedirect(_address(made))
 
     def _record(self, again: planning.Plan, *, arm: bool) -> Plan:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.utils.safestring import SafeString
 
 from builds.admin.filters import ChoiceMenu, JobFilter
+from builds.admin.live_list import LiveRowMixin
 from builds.admin.shared import LongListMixin, partial
+from builds.pages import refreshing
+from builds.pages.list_stamps import is_about_to_change, runs_look
 from builds.schedule_models import ScheduledRun
 from jobs import schedules
 from jobs.admin import ReadOnlyMixin
@@ -20,7 +25,7 @@ else:
 
 
 @admin.register(ScheduledRun)
-class ScheduledRunAdmin(LongListMixin, ReadOnlyMixin, ScheduledRunAdminBase):
+class ScheduledRunAdmin(LongListMixin, LiveRowMixin, ReadOnlyMixin, ScheduledRunAdminBase):
     """Due times of jobs, with what became of them."""
 
     list_display = ["due_at", "job_link", "by_entry", "state_badge", "build_link", "reason_text"]
@@ -31,9 +36,18 @@ class ScheduledRunAdmin(LongListMixin, ReadOnlyMixin, ScheduledRunAdminBase):
     search_fields = ["=build_number", "job__id", "job__title"]
     search_help_text = "A build's number, or a part of a job's id or title"
     change_list_template = "builds/scheduled_runs.html"
+    change_form_template = "builds/live_row.html"
     fields = [
         "job_link", "by_entry", "due_at", "state_badge", "reason_text", "build_link", "decided_at"
     ]  # fmt: skip
+
+    def look(self, rows: QuerySet[Any]) -> object:
+        """Look at what became of the times."""
+        return runs_look(rows)
+
+    def seconds(self, rows: Sequence[Any]) -> float:
+        """Look soon again while a time of the page is about to come, or waits."""
+        return refreshing.of_rows(is_about_to_change(run) for run in rows)
 
     @admin.display(description="due")
     def due_at(self, run: ScheduledRun) -> SafeString:

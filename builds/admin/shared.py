@@ -10,8 +10,9 @@ from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
+from builds.admin.live_list import LiveListMixin, first_row_of
 from builds.admin.paging import BoundedPaginator
-from jobs.admin import AnyAdminBase, ListOfOurs
+from jobs.admin import ListOfOurs
 
 __all__ = ["ListOfOurs", "LongListMixin", "partial", "user_of"]
 
@@ -35,6 +36,9 @@ class LongChangeList(ListOfOurs):
         """Fetch the page; on the last one of many, offer the older rows."""
         super().get_results(request)
         owner: Any = self.model_admin
+        first = first_row_of(request)
+        if first is not None:
+            self.result_list = self.queryset.filter(pk__lte=first)[: self.list_per_page]
         rows = list(self.result_list)
         owner.complete(rows)
         self.result_list = rows
@@ -44,7 +48,7 @@ class LongChangeList(ListOfOurs):
             self.beyond = self.get_query_string({"id__lt": rows[-1].pk}, ["p"])
 
 
-class LongListMixin(AnyAdminBase):
+class LongListMixin(LiveListMixin):
     """The list of a table that may have any number of rows: nothing counts them all."""
 
     list_per_page = 50
@@ -53,7 +57,6 @@ class LongListMixin(AnyAdminBase):
     show_facets = admin.ShowFacets.NEVER  # they count every row
     paginator = BoundedPaginator
     sortable_by = ()
-    # Whether it is ordered by number, the newest first.
     is_by_number = True
 
     def get_changelist(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
-from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import QuerySet
@@ -18,10 +18,13 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
 from builds import context_processors, history, services
+from builds.admin.live_list import LiveListMixin, LiveRowMixin
 from builds.admin.shared import partial, user_of
 from builds.context_processors import worker_command
 from builds.crews import builds_in_place, crews, with_now
+from builds.pages import refreshing
 from builds.pages.build import worker_label
+from builds.pages.list_stamps import workers_look
 from builds.upkeep_models import Cluster
 from jobs.admin import ReadOnlyMixin
 
@@ -35,10 +38,10 @@ IN_PLACE_SHOWN = 50
 
 
 @admin.register(Cluster)
-class ClusterAdmin(ReadOnlyMixin, ClusterAdminBase):
+class ClusterAdmin(LiveListMixin, LiveRowMixin, ReadOnlyMixin, ClusterAdminBase):
     """Hosts, their clusters, what each worker runs."""
 
-    list_per_page = 50
+    list_per_page = 25
     list_max_show_all = 0
     show_full_result_count = False
     sortable_by = ()
@@ -55,24 +58,28 @@ class ClusterAdmin(ReadOnlyMixin, ClusterAdminBase):
         """Bring what tells who is lost."""
         return with_now(super().get_queryset(request))
 
-    def changelist_view(
-        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        """Show the clusters of this page by host, and the builds that run in no cluster."""
-        response = super().changelist_view(request, extra_context)
-        context: dict[str, Any] | None = getattr(response, "context_data", None)
-        found: ChangeList | None = context.get("cl") if context else None
-        if context is not None and found is not None:
-            every = groupby(crews(found.result_list), key=lambda crew: crew.cluster.host)
-            in_place = builds_in_place(IN_PLACE_SHOWN + 1)
-            context |= {
-                "hosts": [(host, list(group)) for host, group in every],
-                "in_place": [(worker_label(one.worker), one) for one in in_place[:IN_PLACE_SHOWN]],
-                "more_in_place": len(in_place) > IN_PLACE_SHOWN,
-                "may_drain": request.user.has_perm(MAY_DRAIN),
-                "start_command": worker_command(),
-            }
-        return response
+    def beside(self, request: HttpRequest, rows: Sequence[Any]) -> dict[str, Any]:
+        """Bring the clusters of this page by host, and the builds that run in no cluster."""
+        found = crews(rows)
+        every = groupby(found, key=lambda crew: crew.cluster.host)
+        in_place = builds_in_place(IN_PLACE_SHOWN + 1)
+        is_busy = bool(in_place) or any(crew.busy for crew in found)
+        return {
+            "hosts": [(host, list(group)) for host, group in every],
+            "in_place": [(worker_label(one.worker), one) for one in in_place[:IN_PLACE_SHOWN]],
+            "more_in_place": len(in_place) > IN_PLACE_SHOWN,
+            "may_drain": request.user.has_perm(MAY_DRAIN),
+            "start_command": worker_command(),
+            "refresh_seconds": refreshing.WAITING if is_busy else self.seconds(rows),
+        }
+
+    def look(self, rows: QuerySet[Any]) -> object:
+        """Look at the clusters, at what their workers run, and at what runs in none."""
+        return workers_look(rows)
+
+    def seconds(self, rows: Sequence[Any]) -> float:
+        """Look soon again at a cluster that is being drained."""
+        return refreshing.of_rows(cluster.drain_requested is not None for cluster in rows)
 
     @admin.display(description="state")
     def state(self, cluster: Cluster) -> SafeString:

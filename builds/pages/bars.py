@@ -125,24 +125,37 @@ class Bar:
             waiting.extend(reversed(bar.children))
 
 
+_COLUMNS = (
+    *("build_id", "group_name", "current", "total"),
+    Left("status_line", STATUS_SHOWN + 1),
+    *("updated", "first_current", "seconds", "reports"),
+)
+
+
 def read_bars(build: Build) -> Bar:
     """Return the root of the tree that a build reported."""
     rows = BuildProgress.objects.filter(build=build).order_by("position")
-    line = Left("status_line", STATUS_SHOWN + 1)
-    columns = rows.values_list(
-        "group_name",
-        "current",
-        "total",
-        line,
-        "updated",
-        "first_current",
-        "seconds",
-        "reports",
-    )
-    return make_bars(
-        Report(tuple(json.loads(name)), current, total, text, updated.timestamp(), *pace)
-        for name, current, total, text, updated, *pace in columns
-    )
+    return make_bars(_report(*columns) for _, *columns in rows.values_list(*_COLUMNS))
+
+
+def read_few_bars(builds: Iterable[Build], most: int) -> dict[int, Bar] | None:
+    """Return the roots of builds' trees by number; None for more than `most` bars in all."""
+    numbers = [build.pk for build in builds]
+    rows = BuildProgress.objects.filter(build__in=numbers).order_by("build_id", "position")
+    found = list(rows.values_list(*_COLUMNS)[: most + 1])
+    if len(found) > most:
+        return None
+    reports: dict[int, list[Report]] = {number: [] for number in numbers}
+    for number, *columns in found:
+        reports[number].append(_report(*columns))
+    return {number: make_bars(some) for number, some in reports.items()}
+
+
+def _report(
+    name: str, current: int, total: int, text: str, updated: datetime, *pace: int | float | None
+) -> Report:
+    path = tuple(json.loads(name))
+    return Report(path, current, total, text, updated.timestamp(), *pace)  # type: ignore[arg-type]
 
 
 def database_now(build: Build) -> float:

@@ -19,6 +19,7 @@ from builds.pages.build_plan import plan_part
 from builds.pages.configuration import SHOWN_CHARS, compare
 from builds.pages.log import log_tail
 from builds.pages.progress import progress_part
+from builds.pages.tabs import tab_of_build
 from builds.pages.tracebacks import traceback_links
 from builds.reading import read_together
 from builds.status import reason
@@ -39,8 +40,10 @@ def build_page(build: Build, query: Mapping[str, str]) -> dict[str, Any]:
 def _build_page(build: Build, query: Mapping[str, str]) -> dict[str, Any]:
     payload = payload_without_values(build.pk)
     deletion = deletion_part(build)
+    progress = progress_part(build, query)
     return {
         "build": build,
+        "tab": tab_of_build(build, progress["progress"]),
         "refresh_seconds": refreshing.of_build(build, deletion["row"] if deletion else None),
         "reason": reason(build),
         "duration": build.duration(timezone.now()),
@@ -54,8 +57,9 @@ def _build_page(build: Build, query: Mapping[str, str]) -> dict[str, Any]:
         **plan_part(build),
         "deletion": deletion,
         **consumers_part(build),
+        **comparisons_part(build),
         **_payload_part(payload, build),
-        **progress_part(build, query),
+        **progress,
         **log_tail(build, query),
     }
 
@@ -120,6 +124,19 @@ def consumers_part(build: Build) -> dict[str, Any]:
         "consumers": first[:CONSUMERS_SHOWN],
         "consumer_count": count,
         "consumers_counted": CONSUMERS_COUNTED,
+    }
+
+
+def comparisons_part(build: Build) -> dict[str, Any]:
+    """Return the numbers of the earlier builds that this one is worth being compared with."""
+    earlier = Build.objects.filter(job=build.job_id, pk__lt=build.pk).newest_first()
+    previous = earlier.values_list("pk", flat=True).first()
+    success = None
+    if previous and build.status in (Build.Status.FAILED, Build.Status.CANCELLED):
+        success = earlier.successful().values_list("pk", flat=True).first()
+    return {
+        "last_success": success,
+        "previous_build": previous if previous != success else None,
     }
 
 

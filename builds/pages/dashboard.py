@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -25,6 +25,7 @@ from builds.models import Build, BuildProgress, BuildQuerySet
 from builds.pages.bars import Bar, Report, make_bars
 from builds.pages.progress import ProgressRow, View, row_of
 from builds.pages.stamps import stamp_of
+from builds.pages.tabs import Tab, tab_of_overview
 from builds.progress import ROOT_DIGEST
 from builds.schedule_models import ScheduledRun
 from builds.services import entries_of
@@ -120,6 +121,21 @@ def dashboard(may: Callable[[str], bool], look: Look) -> dict[str, Any]:
         "counted": COUNTED,
         "shown": SHOWN,
     }
+
+
+def overview_tab(title: str, parts: Mapping[str, Any]) -> Tab:
+    """Return the tab of the page: how many builds run, and how many failed within a day."""
+    running, failures = parts["running"], parts["failures"]
+    return tab_of_overview(
+        title,
+        _up_to(running["count"], COUNTED) if running else "",
+        _up_to(failures["today"], FAILURES_READ) if failures else "",
+    )
+
+
+def _up_to(number: int, most: int) -> str:
+    """Return a number that was counted up to `most`; "" for none."""
+    return f"{number}{'+' if number >= most else ''}" if number else ""
 
 
 def dashboard_stamp(look: Look) -> str:

@@ -19,6 +19,7 @@ from builds.pages.tracebacks import traceback_links
 from builds.reading import read_together
 
 TAIL_LINES = 30  # on the build's own page
+LIVE_LINES = 5_000  # to which a page grows while its build runs
 TRACEBACKS = 20  # unfolded per page; the others stand behind a link
 COUNTED_LINES = 20_000  # counts are exact up to so many lines of a build
 
@@ -45,6 +46,7 @@ def _log_page(build: Build, asked: LogQuestion) -> dict[str, Any]:
         "part": part,
         "looked_at": log_parts.LOOKED_AT,
         "live": _live(build, part) if is_end and not whole else None,
+        "live_most": LIVE_LINES,
         **_counts(build, asked),
     }
 

@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db.models import Max
+from django.http import QueryDict
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.safestring import SafeString
 
-from builds import pictures
-from builds.graphs import MAX_NODES, Graph, Node
+from builds.graphs import MAX_NODES, SIGNS, Graph, Node
 from builds.models import Build, BuildDependency
 from builds.pages import refreshing
+from builds.pages.graph_picture import picture_part
+from builds.pages.tabs import tab_of_plan
 from builds.plan_models import Plan
 from builds.plan_status import PlanStatus, plan_statuses
 from builds.planning import Dependencies
@@ -60,7 +61,7 @@ class Line:
         return max(len(self.waits_for) - NAMED, 0)
 
 
-def plan_page(plan: Plan) -> dict[str, Any]:
+def plan_page(plan: Plan, asked: QueryDict) -> dict[str, Any]:
     """Return everything about a plan, as plain values for its template."""
     status = plan_statuses([plan])[plan.pk]
     lines = _lines(plan)
@@ -74,6 +75,7 @@ def plan_page(plan: Plan) -> dict[str, Any]:
     return {
         "plan": plan,
         "status": status,
+        "tab": tab_of_plan(plan, status),
         "refresh_seconds": refreshing.of_plan(status),
         "counts": counts_in_words(status),
         "options": options_in_words(plan.wish),
@@ -82,7 +84,7 @@ def plan_page(plan: Plan) -> dict[str, Any]:
         "is_resumable": status.finished and status.state not in ("success", "gone"),
         "followers": list(plan.resumed_by.order_by("pk")[:LISTED]),
         "legend": _legend(lines),
-        **_picture(lines, inputs),
+        **_picture(lines, inputs, asked),
     }
 
 
@@ -120,10 +122,14 @@ def _names(names: Sequence[str]) -> str:
     return f"{shown} and {more:,} more" if more > 0 else shown
 
 
-def _legend(lines: Sequence[Line]) -> list[str]:
-    """Return the states that the picture shows, by their names."""
+def _legend(lines: Sequence[Line]) -> list[dict[str, Any]]:
+    """Return the states that the picture shows, with their signs."""
     shown = {line.build.status for line in lines if line.superseded_by is None}
-    return [str(label) for value, label in Build.Status.choices if value in shown]
+    return [
+        {"state": str(label), "sign": SIGNS.get(str(label), ""), "name": str(label), "number": None}
+        for value, label in Build.Status.choices
+        if value in shown
+    ]
 
 
 # --- The table ------------------------------------------------------------------------------------
@@ -170,12 +176,14 @@ def _is_unfinished(link: BuildDependency) -> bool:
 
 
 def _picture(
-    lines: Sequence[Line], inputs: Mapping[int, Sequence[BuildDependency]]
+    lines: Sequence[Line],
+    inputs: Mapping[int, Sequence[BuildDependency]],
+    asked: QueryDict,
 ) -> dict[str, Any]:
     """Return the picture of the newest build of each job and of what they use, or why none."""
     current = [line for line in lines if line.superseded_by is None]
     if len(current) > MAX_NODES:
-        text = f"More than {MAX_NODES} builds are too many for a picture: see the table."
+        text = f"More than {MAX_NODES:,} builds are too many for a picture: see the table."
         return {"no_picture": text}
     nodes = {line.build.pk: _node(line) for line in current}
     uses = []
@@ -184,15 +192,7 @@ def _picture(
             if link.dep_build_number not in nodes:
                 nodes[link.dep_build_number] = _reused(link)
             uses.append((_name(link.dep_build_number), _name(line.build.pk)))
-    graph = Graph.of(nodes.values(), uses)
-    if not graph.is_drawable:
-        return {"no_picture": "There are too many builds and links for a picture: see the table."}
-    if not current:
-        return {}
-    try:
-        return {"svg": SafeString(pictures.inline_svg(graph))}
-    except pictures.NoPicture as error:
-        return {"no_picture": str(error)}
+    return picture_part(Graph.of(nodes.values(), uses), asked, instead="See the table.")
 
 
 def _node(line: Line) -> Node:

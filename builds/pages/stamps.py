@@ -5,18 +5,21 @@ Read by a few cheap queries, while the page is open and mostly nothing happens.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 
 from django.db.models import Count, Max
+from django.utils import timezone
 
 from builds.models import Build, BuildProgress, Deletion
 from builds.plan_models import Plan
 from builds.schedule_models import ScheduledRun
 from builds.status import JobStatus
 from builds.waiting import reasons
-from jobs.models import Job
+from jobs.models import ConfigRevision, Job
 
 BUILDS_READ = 50
+UNFINISHED_READ = 1_000
 # Heartbeats are shown, but no reason to make the page anew each time.
 HEARTBEAT_STEP = 10
 
@@ -65,4 +68,36 @@ def job_stamp(job: Job, status: JobStatus) -> str:
         runs = ScheduledRun.objects.filter(job=job).exclude(state=ScheduledRun.State.PLANNED)
         facts.append(runs.values_list("pk", "state").first())
         facts.append(hasattr(job, "schedule_pause"))
+    return stamp_of(*facts)
+
+
+def grid_stamp(jobs: Iterable[Job], builds: Mapping[str, Iterable[Build]]) -> str:
+    """Return the stamp of the grid, from what is looked up for it anyway.
+
+    Whether a job is outdated may follow from jobs on other pages: from their newest success, the
+    file, or a success that was deleted.
+    """
+    facts: list[object] = [(job.pk, job.config_hash, job.retired) for job in jobs]
+    for name, own in builds.items():
+        facts.append([name, *((one.pk, one.status, one.start_time, one.end_time) for one in own)])
+    facts.append(Build.objects.successful().newest_first().values_list("pk").first())
+    facts.append(ConfigRevision.objects.order_by("-pk").values_list("pk").first())
+    facts.append(Deletion.objects.order_by("-pk").values_list("pk", "state").first())
+    return stamp_of(*facts)
+
+
+def jobs_stamp() -> str:
+    """Return the stamp of a page that shows where all jobs stand, by steps into indexes.
+
+    Once in a minute it is another one anyway: what it does not look at is shown a little later.
+    """
+    unfinished = Build.objects.filter(status__in=Build.UNFINISHED).order_by()
+    builds = Build.objects.newest_first().values_list("pk", "status")
+    facts: list[object] = [
+        timezone.now().timestamp() // 60,
+        sorted(unfinished.values_list("pk", "status")[:UNFINISHED_READ]),
+        list(builds[:BUILDS_READ]),
+        Deletion.objects.order_by("-pk").values_list("pk", "state").first(),
+        Job.objects.aggregate(Max("synced_at"), Count("pk")),
+    ]
     return stamp_of(*facts)

@@ -19,6 +19,13 @@ _CELL = re.compile(r"<t[dh](?=[ >])")
 
 
 @register.filter
+def keyed(rows: Iterable[Any], shown: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+    """Give each row of a list, as Django's admin makes it, the key of what it shows."""
+    for row, one in zip(rows, shown, strict=True):
+        yield one.pk, row
+
+
+@register.filter
 def labelled(cells: Iterable[Any], headers: Iterable[Mapping[str, Any]]) -> Iterator[SafeString]:
     """Give each cell of a row, as Django's admin makes them, the name of its column."""
     for cell, header in zip_longest(cells, headers):

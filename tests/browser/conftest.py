@@ -20,6 +20,7 @@ from tests.support.site import Site
 from tests.support.web import TIMEOUT, Watch, chromium, chromium_program, web
 
 PASSWORD = "only-for-tests-0123"
+SEVERE = ("serious", "critical")
 USERS = """
 from django.contrib.auth.models import Group, User
 User.objects.create_superuser("admin", password="{password}")
@@ -186,3 +187,23 @@ def axe() -> str:
 
     folder = Path(axe_playwright_python.__file__).parent
     return (folder / "axe.min.js").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def severe(axe: str) -> Callable[[Page], list[str]]:
+    """Let axe-core look at a page; returns what it finds serious, in a line each."""
+
+    def look(page: Page) -> list[str]:
+        page.evaluate(axe)
+        found = page.evaluate("axe.run(document, {preload: false, resultTypes: ['violations']})")
+        assert len(found["passes"]) > 5, "axe-core looked at nothing"
+        return [
+            f"{rule['id']}: {rule['help']}: "
+            + json.dumps(
+                [(node["html"][:200], node["failureSummary"]) for node in rule["nodes"][:5]]
+            )
+            for rule in found["violations"]
+            if rule["impact"] in SEVERE
+        ]
+
+    return look

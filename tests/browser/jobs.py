@@ -143,6 +143,8 @@ jobs:
   - {id: restarted, title: "Talk to nobody", function: "flows:chatter", args: [restarted]}
   - {id: colours, title: "Write in colours", function: "flows:colours"}
 
+  - {id: lamps, title: "Light the lamps", function: "flows:hold", args: [1, lamps], concurrency: 1}
+
   - id: tables
     title: "Lay the tables"
     function: flows:tables
@@ -250,6 +252,15 @@ jobs:
     title: "Never built"
     function: flows:number
 
+  - id: ladders
+    title: "Climb the ladders"
+    function: flows:hold
+    args: [1, ladders]
+    tags: [climbing]
+
+  - {id: stairs, title: "Climb the stairs", function: "flows:number", tags: [climbing]}
+  - {id: rope, title: "Climb the rope", function: "flows:number", tags: [climbing]}
+
   - id: aisles
     title: "Count the aisles"
     function: flows:shelves
@@ -285,6 +296,11 @@ jobs:
     dependencies: [bricks]
   - {id: tiles, title: "Dry tiles", function: "flows:number", dependencies: [bricks]}
   - {id: house, title: "Sell the house", function: "flows:number", dependencies: [oven, tiles]}
+
+  - id: kiln
+    title: "Fire the kiln"
+    function: flows:unless
+    args: [kiln]
 
   - {id: river, title: "Wait for the river", function: "flows:hold", args: [1, river]}
   - {id: mill, title: "Grind at the mill", function: "flows:number", dependencies: [river]}

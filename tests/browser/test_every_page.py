@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from urllib.parse import quote as url_quote
@@ -15,7 +14,6 @@ from tests.browser.steps import choose_action
 
 WIDE = {"width": 1280, "height": 900}
 NARROW = {"width": 390, "height": 844}
-SEVERE = ("serious", "critical")
 
 
 def job_address(job: str, view: str = "change") -> str:
@@ -26,11 +24,20 @@ def build_address(number: int, view: str = "change") -> str:
     return f"/admin/builds/build/{number}/{view}/"
 
 
+def comparison(left: int, right: int) -> str:
+    return f"/admin/builds/build/compare/?left={left}&right={right}"
+
+
 # Name of the page -> its address, made from the numbers of the builds in `history`.
 PAGES: dict[str, Callable[[dict[str, int]], str]] = {
     "index": lambda _: "/admin/",
+    "search": lambda _: "/admin/search/",
+    "found": lambda _: "/admin/search/?q=basket",
+    "not found": lambda _: "/admin/search/?q=nothing+is+called+so",
     "jobs": lambda _: "/admin/jobs/job/",
     "jobs found": lambda _: "/admin/jobs/job/?q=nothing+is+called+so",
+    "grid": lambda _: "/admin/jobs/job/grid/",
+    "grid of nothing": lambda _: "/admin/jobs/job/grid/?q=nothing+is+called+so",
     "job": lambda _: job_address("double"),
     "protected job": lambda _: job_address("deploy"),
     "job never built": lambda _: job_address("never"),
@@ -45,6 +52,9 @@ PAGES: dict[str, Callable[[dict[str, int]], str]] = {
     "arming several": lambda _: "/admin/jobs/job/arm/?job=deploy",
     "history of a job": lambda _: job_address("deploy", "history"),
     "graph": lambda _: "/admin/jobs/job/graph/",
+    "graph in groups": lambda _: "/admin/jobs/job/graph/?group=tag",
+    "graph in folded groups": lambda _: "/admin/jobs/job/graph/?group=tag&fold=all",
+    "graph searched": lambda _: "/admin/jobs/job/graph/?q=number",
     "graph of a job": lambda _: job_address("double", "graph"),
     "revisions": lambda _: "/admin/jobs/configrevision/",
     "revision": lambda _: "/admin/jobs/configrevision/1/change/",
@@ -61,6 +71,8 @@ PAGES: dict[str, Callable[[dict[str, int]], str]] = {
     "log at no time": lambda made: build_address(made["colours"], "log") + "?at=soon",
     "build in colours": lambda made: build_address(made["colours"]) + "?wrap=no",
     "build that failed with another": lambda made: build_address(made["hopeless"]),
+    "comparison": lambda made: comparison(made["shelves"], made["broken"]),
+    "comparison of nothing": lambda _: "/admin/builds/build/compare/",
     "plans": lambda _: "/admin/builds/plan/",
     "plan": lambda made: f"/admin/builds/plan/{made['plan']}/change/",
     "failed plan": lambda made: f"/admin/builds/plan/{made['failed plan']}/change/",
@@ -74,26 +86,6 @@ PAGES: dict[str, Callable[[dict[str, int]], str]] = {
     "users": lambda _: "/admin/auth/user/",
     "password": lambda _: "/admin/password_change/",
 }
-
-
-@pytest.fixture
-def severe(axe: str) -> Callable[[Page], list[str]]:
-    """Let axe-core look at a page; returns what it finds serious, in a line each."""
-
-    def look(page: Page) -> list[str]:
-        page.evaluate(axe)
-        found = page.evaluate("axe.run(document, {preload: false, resultTypes: ['violations']})")
-        assert len(found["passes"]) > 5, "axe-core looked at nothing"
-        return [
-            f"{rule['id']}: {rule['help']}: "
-            + json.dumps(
-                [(node["html"][:200], node["failureSummary"]) for node in rule["nodes"][:5]]
-            )
-            for rule in found["violations"]
-            if rule["impact"] in SEVERE
-        ]
-
-    return look
 
 
 def too_wide(page: Page) -> list[str]:
@@ -142,6 +134,31 @@ def test_the_question_before_many_deletions_is_accessible_and_fits(contexts, his
     expect(page.get_by_role("button", name="Delete", exact=True)).to_be_visible()
     assert severe(page) == []
     assert too_wide(page) == []
+
+
+def test_the_card_of_shortcuts_is_accessible_and_fits(contexts, history, severe):
+    page = contexts(viewport=NARROW, color_scheme="dark").new_page()
+    page.goto(build_address(history["shelves"]))
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
+    assert severe(page) == []
+    assert too_wide(page) == []
+
+
+@pytest.mark.parametrize("user", ["viewer", ""])
+def test_pages_of_errors_are_accessible_and_lead_on(contexts, severe, watch, user):
+    watch.expected += ["404", "403"]
+    page = contexts(user=user, viewport=NARROW, color_scheme="dark").new_page()
+    addresses = ["/nothing"]
+    addresses += ["/admin/auth/user/", "/admin/builds/build/999999999/log/"] if user else []
+    for address in addresses:
+        page.goto(address)
+        assert severe(page) == []
+        assert too_wide(page) == []
+        search = page.get_by_role("searchbox", name="Find a build, a job or an error")
+        expect(search).to_have_count(1 if user else 0)
+        page.get_by_role("link", name="To the overview").click()
+        expect(page).to_have_url(re.compile(r"/admin/(login/.*)?$"))
 
 
 def test_the_login_page_is_accessible_and_fits(contexts, severe):

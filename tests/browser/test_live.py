@@ -5,12 +5,13 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, Request, expect
 
 from tests.browser.conftest import PASSWORD, Running, log_in
 from tests.browser.steps import build_number, main_of, open_job, quick_build, wait_for_end
 from tests.support.web import TIMEOUT, Watch, web
 
+AWAY = "The server does not answer"
 MARK = "document.body.dataset.mark = 'the same page'"
 
 
@@ -30,6 +31,19 @@ def begun(page: Page, running: Running) -> None:
     quick_build(page)
     mark(page)
     expect(main_of(page).get_by_text("Counting jars")).to_be_visible()
+
+
+def builds_of_aisles(context: BrowserContext) -> Page:
+    """Open the list of builds, whose first one runs."""
+    page = context.new_page()
+    page.goto("/admin/builds/build/?job__id__exact=aisles")
+    expect(first_row(page)).to_contain_text("RUNNING")
+    mark(page)
+    return page
+
+
+def first_row(page: Page) -> Locator:
+    return page.locator("#result_list tbody tr").first
 
 
 def test_a_build_is_watched_from_the_queue_to_its_end(page: Page, running: Running):
@@ -103,28 +117,36 @@ def test_plan_and_job_pages_follow(page: Page, running: Running, history):
 
 def test_a_hidden_page_asks_seldom_and_at_once_when_it_is_seen(page: Page, running: Running):
     begun(page, running)
+    listed = builds_of_aisles(page.context)
     asked = []
-    page.on("request", lambda request: asked.append(request.url) if "live=" in request.url else 0)
-    page.evaluate(
-        """() => {
-            Object.defineProperty(document, "hidden", { get: () => window.isHidden });
-            window.isHidden = true;
-            document.dispatchEvent(new Event("visibilitychange"));
-        }"""
-    )
+    for one in (page, listed):
+        one.on("request", lambda request: asked.append(request.url) if is_refresh(request) else 0)
+        one.evaluate(
+            """() => {
+                Object.defineProperty(document, "hidden", { get: () => window.isHidden });
+                window.isHidden = true;
+                document.dispatchEvent(new Event("visibilitychange"));
+            }"""
+        )
     page.wait_for_timeout(1_000)  # one may have been under way
     asked.clear()
     page.wait_for_timeout(6_000)
     assert asked == []
-    with page.expect_request(lambda request: "live=" in request.url):
-        page.evaluate(
-            """() => {
-                window.isHidden = false;
-                document.dispatchEvent(new Event("visibilitychange"));
-            }"""
-        )
+    for one in (page, listed):
+        with one.expect_request(is_refresh):
+            one.evaluate(
+                """() => {
+                    window.isHidden = false;
+                    document.dispatchEvent(new Event("visibilitychange"));
+                }"""
+            )
     running.open_gate("aisles")
     expect(page.locator("#title .jc-badge")).to_have_text("successful", ignore_case=True)
+    expect(first_row(listed)).to_contain_text("SUCCESSFUL")
+
+
+def is_refresh(request: Request) -> bool:
+    return "live=" in request.url
 
 
 def test_a_server_that_is_restarted_is_waited_for(
@@ -143,14 +165,21 @@ def test_a_server_that_is_restarted_is_waited_for(
         watch.follow(own)
         log_in(own, "admin")
         begun(own, running)
-    word = own.locator(".jc-live-word").get_by_text("The server does not answer")
-    expect(word).to_be_visible()
-    expect(main_of(own).get_by_role("link", name="Reload")).to_be_visible()
+        listed = builds_of_aisles(context)
+        watch.follow(listed)
+    pages = (own, listed)
+    words = [one.locator(".jc-live-word").get_by_text(AWAY) for one in pages]
+    for one, word in zip(pages, words, strict=True):
+        expect(word).to_be_visible()
+        expect(main_of(one).get_by_role("link", name="Reload")).to_be_visible()
     with web(running.site, port=urlsplit(url).port or 0):
-        expect(word).to_have_count(0, timeout=60_000)
+        for word in words:
+            expect(word).to_have_count(0, timeout=60_000)
         running.open_gate("aisles")
         expect(own.locator("#title .jc-badge")).to_have_text("successful", ignore_case=True)
-        assert_not_loaded_again(own)
+        expect(first_row(listed)).to_contain_text("SUCCESSFUL")
+        for one in pages:
+            assert_not_loaded_again(one)
     context.close()
 
 
@@ -164,8 +193,12 @@ def test_a_login_that_is_over_is_said_and_leads_back(
     log_in(page, "operator")
     begun(page, running)
     address = page.url
+    listed = builds_of_aisles(context)
+    watch.follow(listed)
     context.clear_cookies()
-    expect(page.locator(".jc-live-word")).to_contain_text("You are logged out.")
+    for one in (page, listed):
+        expect(one.locator(".jc-live-word")).to_contain_text("You are logged out.")
+    expect(first_row(listed)).to_contain_text("RUNNING")
     expect(page.get_by_text("Counting jars")).to_be_visible()
     page.locator(".jc-live-word").get_by_role("link", name="Log in again").click()
     log_in_here(page, "operator")

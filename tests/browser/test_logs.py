@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import BrowserContext, Locator, Page, expect
+from playwright.sync_api import BrowserContext, Locator, Page, Route, expect
 
 from tests.browser.conftest import Running, log_in
 from tests.browser.steps import build_number, built, open_job, quick_build, wait_for_end
@@ -18,6 +18,7 @@ from tests.support.web import free_port, web
 __all__ = ["severe"]  # a fixture
 
 NEWS = "/log/news/"
+LINES = "SELECT count(*) FROM builds_logmessage WHERE build_id = {number}"
 
 
 @pytest.fixture
@@ -97,6 +98,34 @@ def test_a_log_is_followed_until_the_reader_scrolls_up_and_again(page: Page, run
     again = page.locator(".jc-log > li").evaluate_all("all => all.map(one => one.id)")
     assert shown[-len(again) :] == again[-len(shown) :]
     assert len(set(shown)) == len(shown)
+
+
+def test_a_page_grows_to_its_limit_and_goes_on_when_it_is_followed(page: Page, running, talking):
+    number = talking("Talk and talk", "chatter")
+    address = f"/admin/builds/build/{number}/log/"
+
+    def shortened(route: Route) -> None:
+        answer = route.fetch()
+        assert 'data-log-most="5000"' in answer.text()
+        body = answer.text().replace('data-log-most="5000"', 'data-log-most="40"')
+        route.fulfill(response=answer, body=body)
+
+    page.route(re.compile(f"{address}[?]?(tail=1)?$"), shortened)
+    page.goto(address)
+    lines = page.locator(".jc-log > li")
+    expect(page.get_by_text("Paused: the page has 40 lines.")).to_be_visible()
+    shown = lines.count()
+    assert shown >= 40
+    # Nothing more is asked for: so many lines later it is as long.
+    wait_until(lambda: running.site.sql(LINES.format(number=number))[0][0] > shown + 30)
+    assert lines.count() == shown
+    page.get_by_role("button", name=re.compile("^Follow")).click()
+    page.wait_for_url("**tail=1")
+    wait_for_more(page, 45)
+    # What is followed loses its oldest lines.
+    expect(lines).to_have_count(40)
+    running.open_gate("chatter")
+    expect(page.get_by_text("That was all")).to_be_visible()
 
 
 def test_a_filter_holds_for_what_comes(page: Page, running, talking):

@@ -9,7 +9,6 @@ from tests.browser.steps import (
     main_of,
     open_job,
     quick_build,
-    reload_until,
     status_of,
     wait_for_end,
 )
@@ -60,7 +59,7 @@ def test_a_cluster_is_drained_and_taken_up_again(page: Page, running: Running):
 
 def wait_for_state(page: Page, state: str) -> None:
     badge = page.get_by_role("region", name="process ").locator(".jc-badge")
-    reload_until(page, lambda: badge.inner_text().lower() == state)
+    expect(badge).to_have_text(state)  # the page follows by itself
 
 
 def test_who_may_not_drain_sees_the_workers_without_a_button(contexts):

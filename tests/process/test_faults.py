@@ -207,10 +207,16 @@ def cases() -> Iterator[object]:
 
 @pytest.mark.parametrize(("name", "do", "kind"), list(cases()))
 def test_fault(
-    name: str, do: Callable[[Faulty], None], kind: str, tmp_path: Path, fault_table: list
+    name: str,
+    do: Callable[[Faulty], None],
+    kind: str,
+    tmp_path: Path,
+    site_template: str,
+    fault_table: list,
 ):
     begin = time.monotonic()
-    with faulty_site(kind, tmp_path / "site", own_postgres=do is postgres_restart) as faulty:
+    folder, own_postgres = tmp_path / "site", do is postgres_restart
+    with faulty_site(kind, folder, template=site_template, own_postgres=own_postgres) as faulty:
         faulty.prepare()
         row = {"fault": name, "on": kind, "result": "FAILED", "facts": faulty.facts}
         fault_table.append(row)

@@ -87,7 +87,8 @@ def test_never_more_than_the_limit_and_never_fewer_while_some_wait(noting: Site)
     with noting.cluster(WORKERS=3) as one, noting.cluster(WORKERS=3) as other:
         wait_for(lambda: noting.finished() == BUILDS + 20, 300)
         rows = lines(noting.folder / "limited")
-        shares = [sum(pid in pids(cluster) for _, _, pid in rows) for cluster in (one, other)]
+        families = [pids(cluster) for cluster in (one, other)]
+    shares = [sum(pid in family for _, _, pid in rows) for family in families]
     assert len(rows) == BUILDS
     assert sum(shares) == BUILDS
     ran = steps(rows)

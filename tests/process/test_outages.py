@@ -86,8 +86,8 @@ if IS_POSTGRES:
             with faulty.site.cluster(**SETTINGS):
                 faulty.check_promises(lost=1, queued=1)
 
-    def test_a_redis_that_is_missing_costs_a_moment_and_the_pages_say_so(tmp_path):
-        with faulty_site("redis", tmp_path / "site") as faulty:
+    def test_a_redis_that_is_missing_costs_a_moment_and_the_pages_say_so(tmp_path, site_template):
+        with faulty_site("redis", tmp_path / "site", template=site_template) as faulty:
             faulty.prepare()
             faulty.redis.stop()
             with faulty.site.cluster(**SETTINGS) as cluster:
@@ -111,9 +111,9 @@ else:
     def database(faulty: Faulty) -> str:
         return faulty.site.database_url.removeprefix("sqlite:///")
 
-    def test_a_busy_sqlite_file_holds_up_and_loses_nothing(tmp_path):
+    def test_a_busy_sqlite_file_holds_up_and_loses_nothing(tmp_path, site_template):
         """Somebody else writes for longer than anybody waits."""
-        with faulty_site("sqlite", tmp_path / "site") as faulty:
+        with faulty_site("sqlite", tmp_path / "site", template=site_template) as faulty:
             # Which is not long here.
             faulty.site.env["DATABASE_URL"] = f"{faulty.site.database_url}?timeout=2"
             faulty.prepare()
@@ -158,8 +158,8 @@ else:
         assert asked == Build.objects.count() == BuildPayload.objects.count(), "half-written"
     """
 
-    def test_a_full_disk_is_told_and_leaves_nothing_half_written(tmp_path):
-        with faulty_site("sqlite", tmp_path / "site") as faulty:
+    def test_a_full_disk_is_told_and_leaves_nothing_half_written(tmp_path, site_template):
+        with faulty_site("sqlite", tmp_path / "site", template=site_template) as faulty:
             faulty.prepare()
             said = faulty.site.python(FILL)
             assert said.strip() == "database or disk is full"

@@ -63,9 +63,9 @@ def state(faulty: Faulty) -> list[dict]:
     return faulty.site.json("list_workers")
 
 
-def test_a_cluster_is_drained_from_the_page_and_taken_up_again(tmp_path):
+def test_a_cluster_is_drained_from_the_page_and_taken_up_again(tmp_path, site_template):
     """What runs ends, what waits stays, and nothing of it is lost."""
-    with faulty_site(KIND, tmp_path / "site") as faulty:
+    with faulty_site(KIND, tmp_path / "site", template=site_template) as faulty:
         site = faulty.site
         faulty.prepare(long=3.0)
         site.python(USER)
@@ -121,8 +121,8 @@ def pids(faulty: Faulty) -> set[int]:
     return {one["pid"] for one in row["processes"]}
 
 
-def test_a_deployment_drains_waits_and_stops_and_another_cluster_goes_on(tmp_path):
-    with faulty_site(KIND, tmp_path / "site") as faulty:
+def test_a_deployment_drains_waits_and_stops_and_another_cluster_goes_on(tmp_path, site_template):
+    with faulty_site(KIND, tmp_path / "site", template=site_template) as faulty:
         site = faulty.site
         faulty.prepare(long=4.0)
         with site.cluster(**SETTINGS) as old:
@@ -147,9 +147,14 @@ def test_a_deployment_drains_waits_and_stops_and_another_cluster_goes_on(tmp_pat
 
 if KIND == "postgres":
 
-    def test_one_of_three_clusters_is_killed_and_nothing_is_lost(tmp_path, fault_table):
+    def test_one_of_three_clusters_is_killed_and_nothing_is_lost(
+        tmp_path, site_template, fault_table
+    ):
         """With Redis as the broker: by the rules of the fault matrix."""
-        with faulty_site("redis", tmp_path / "site") as faulty, ExitStack() as stack:
+        with (
+            faulty_site("redis", tmp_path / "site", template=site_template) as faulty,
+            ExitStack() as stack,
+        ):
             faulty.prepare()
             slow(faulty)
             facts = {"fault": "SIGKILL one of three clusters", "on": "redis", "result": "FAILED"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -171,9 +172,15 @@ def cluster_of(faulty: Faulty) -> Iterator[tuple[Cluster, Family]]:
 
 
 @contextmanager
-def faulty_site(kind: str, folder: Path, *, own_postgres: bool = False) -> Iterator[Faulty]:
-    """Make a site of that kind, migrated; its servers may be stopped by the test."""
+def faulty_site(
+    kind: str, folder: Path, *, template: str = "", own_postgres: bool = False
+) -> Iterator[Faulty]:
+    """Make a site of that kind, migrated; its servers may be stopped by the test.
+
+    Its database is a copy of the `template`, if that is of the same kind.
+    """
     folder.mkdir()
+    template = "" if own_postgres or ("://" in template) == (kind == "sqlite") else template
     with ExitStack() as stack:
         faulty = Faulty(kind, Site(folder, sqlite_url(folder / "jobcontrol.sqlite3")))
         if kind != "sqlite":
@@ -183,11 +190,14 @@ def faulty_site(kind: str, folder: Path, *, own_postgres: bool = False) -> Itera
             else:
                 # The suite's own server, or one for this run of the whole matrix.
                 bootstrap.postgres_url(bootstrap.FOLDER)
-                url = stack.enter_context(new_database())
+                url = stack.enter_context(new_database(template=template or None))
             faulty.site = Site(folder, url)
         if kind == "redis":
             faulty.redis = stack.enter_context(servers.redis())
             faulty.site.env["REDIS_URL"] = faulty.redis.url
         stack.enter_context(faulty.site)
-        faulty.site.migrate()
+        if not template:
+            faulty.site.migrate()
+        elif kind == "sqlite":
+            shutil.copy(template, folder / "jobcontrol.sqlite3")
         yield faulty

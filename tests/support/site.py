@@ -12,6 +12,7 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,8 @@ class Site:
         path = self.folder.joinpath(*name.split(".")).with_suffix(".py")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(textwrap.dedent(text), encoding="utf-8")
+        # Bytecode is out of date by second and size: a mended module can have both in common.
+        Path(cache_from_source(str(path))).unlink(missing_ok=True)
         return path
 
     # --- processes ---

@@ -7,6 +7,7 @@
     if (!root || !window.htmx) return;
 
     const HIDDEN_SECONDS = 30; /* between two looks while nobody looks at the page */
+    const WATCHED_SECONDS = 5; /* … and somebody waits to be told of its end (notify.js) */
     const LONGEST_SECONDS = 30; /* between two tries while the server does not answer */
     const KEPT_SECONDS = 2; /* until a part that was in use is looked at again */
     const word = document.createElement("p");
@@ -45,7 +46,8 @@
         clearTimeout(timer);
         timer = seconds > 0 ? setTimeout(ask, 1000 * seconds) : null;
     };
-    const next = () => plan(every > 0 && document.hidden ? HIDDEN_SECONDS : every);
+    const hidden = () => ("watched" in root.dataset ? WATCHED_SECONDS : HIDDEN_SECONDS);
+    const next = () => plan(every > 0 && document.hidden ? hidden() : every);
     const end = (...pieces) => {
         every = 0;
         plan(0);
@@ -103,13 +105,14 @@
         }
     });
 
-    /* Whether a part was left as it is, to be asked for again: the reader marks text in it, or
-       writes there. */
+    /* Whether a part was left as it is, to be asked for again: the reader marks text in it, writes
+       there, or holds a button down. */
     let isKept = false;
     const isInUse = (part) => {
         const marked = getSelection();
         const writes = document.activeElement?.matches("input, select, textarea");
         return (
+            part.matches(":active") ||
             (marked && !marked.isCollapsed && marked.containsNode(part, true)) ||
             (writes && part.contains(document.activeElement))
         );
@@ -124,6 +127,15 @@
             event.detail.shouldSwap = false;
             return;
         }
+        /* A script may take what is new into the part by itself (see lists.js). */
+        const detail = { fresh, isLeft: false };
+        const news = new CustomEvent("jc:news", { bubbles: true, cancelable: true, detail });
+        if (!part.dispatchEvent(news)) {
+            event.detail.shouldSwap = false;
+            if (detail.isLeft) isKept = true;
+            else sent.set(part.id, html);
+            return;
+        }
         if (isInUse(part)) {
             isKept = true;
             event.detail.shouldSwap = false;
@@ -135,7 +147,12 @@
             if (same) same.open = old.open;
         }
         const active = part.contains(document.activeElement) ? document.activeElement : null;
-        focused = active && { part: part.id, tag: active.tagName, text: active.textContent };
+        focused = active && {
+            part: part.id,
+            tag: active.tagName,
+            text: active.textContent,
+            href: active.getAttribute("href"),
+        };
     });
 
     document.body.addEventListener("htmx:oobAfterSwap", (event) => {
@@ -143,8 +160,12 @@
         if (!part) return;
         part.dispatchEvent(new CustomEvent("jc:fresh", { bubbles: true }));
         if (focused?.part === part.id) {
-            const { tag, text } = focused;
-            [...part.querySelectorAll(tag)].find((one) => one.textContent === text)?.focus();
+            const { tag, text, href } = focused;
+            const fresh = [...part.querySelectorAll(tag)];
+            const same =
+                fresh.find((one) => one.textContent === text) ||
+                (href && fresh.find((one) => one.getAttribute("href") === href));
+            if (same) same.focus({ preventScroll: true });
             focused = null;
         }
     });

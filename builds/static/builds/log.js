@@ -60,7 +60,7 @@
     const LONGEST = 30; /* between two tries while the server does not answer */
     const PATIENCE = 20; /* for one answer */
     const COUNTING = 10; /* between two looks at how many lines of each level there are */
-    const kept = Number(box.dataset.logKept) || 5000; /* lines in the page */
+    const kept = Number(box.dataset.logKept || box.dataset.logMost); /* lines in the page */
     const rolls = Boolean(box.dataset.logKept); /* it shows the last lines, whatever the reader does */
     const list = box.querySelector(".jc-log");
     const foot = box.querySelector(".jc-log-foot");

@@ -53,6 +53,19 @@
     document.addEventListener("DOMContentLoaded", () => localise(document));
     document.addEventListener("jc:fresh", (event) => localise(event.target));
 
+    /* The tab of the browser follows what a refreshed page shows. */
+    document.addEventListener("jc:fresh", (event) => {
+        if (event.target.id !== "tab") return;
+        const { title, icon } = event.target.dataset;
+        document.title = title;
+        const link = document.querySelector("link[rel=icon]");
+        if (link.getAttribute("href") === icon) return;
+        /* Another element, and not another address: browsers look at new ones only. */
+        const fresh = link.cloneNode();
+        fresh.setAttribute("href", icon);
+        link.replaceWith(fresh);
+    });
+
     /* How long something runs, counted on from what the server said: clocks may differ. */
     const seen = new WeakMap();
     const spoken = (seconds) => {

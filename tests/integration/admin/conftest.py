@@ -6,7 +6,7 @@ from django.test import Client
 
 
 @pytest.fixture
-def staff(transactional_db):
+def staff(db):
     """Make a client of a member of staff who has the named permissions (`app.codename`)."""
 
     def make(*permissions):

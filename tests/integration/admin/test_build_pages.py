@@ -15,6 +15,7 @@ from django.utils.html import escape
 from builds.models import Build, BuildDependency, BuildProgress, LogMessage
 from builds.pages import build as build_pages
 from tests.support.jobs import build, build_function, use_config
+from tests.support.many import copies
 from tests.support.pages import CONFIG, NASTY, file_of, markup, page_of, text
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -257,24 +258,25 @@ def test_a_page_of_much_asks_a_bounded_number_of_times(viewer, django_assert_max
     use_config(CONFIG)
     made = build("first")
     now = timezone.now()
-    LogMessage.objects.bulk_create(
-        (
-            LogMessage(build=made, created=now, level=20, logger="x", message=f"line {n}")
-            for n in range(100_000)
-        ),
-        batch_size=10_000,
+    line = LogMessage.objects.create(
+        build=made, created=now, level=20, logger="x", message="line 0"
     )
-    BuildProgress.objects.bulk_create(
-        BuildProgress(
-            build=made,
-            group_name=f'["{n // 100}", "{n}"]',
-            group_digest=str(n),
-            current=1,
-            total=2,
-            position=n,
-            updated=now,
-        )
-        for n in range(5_000)
+    copies(line, range(1, 100_000), message="'line ' || CAST(n AS text)")
+    bar = BuildProgress.objects.create(
+        build=made,
+        group_name='["0", "0"]',
+        group_digest="0",
+        current=1,
+        total=2,
+        position=0,
+        updated=now,
+    )
+    copies(
+        bar,
+        range(1, 5_000),
+        group_name="'[\"' || CAST(n / 100 AS text) || '\", \"' || CAST(n AS text) || '\"]'",
+        group_digest="CAST(n AS text)",
+        position="n",
     )
     users = Build.objects.bulk_create(Build(job_id="second", status="FAILED") for _ in range(200))
     BuildDependency.objects.bulk_create(

@@ -1,5 +1,7 @@
 """The pages of the dependency graph, and its files."""
 
+import html
+import json
 import re
 
 import pytest
@@ -8,8 +10,8 @@ from django.urls import reverse
 from django.utils.html import escape
 
 from builds import pictures
-from builds.admin import graph as pages
 from builds.models import Build
+from builds.pages import graph as pages
 from jobs.models import Job
 from tests.support.jobs import build, use_config
 
@@ -31,7 +33,7 @@ ALL = "/admin/jobs/job/graph/"
 
 @pytest.fixture(autouse=True)
 def config(transactional_db):
-    pictures.cache.clear()
+    pictures.forget()
     use_config(CONFIG)
 
 
@@ -72,14 +74,14 @@ def test_the_graph_of_a_job_shows_its_ancestors_and_descendants(viewer):
     assert set(drawn(viewer.get(page_of("clean")))) == {"crawl", "clean", "report"}
     assert set(drawn(viewer.get(page_of("crawl")))) == {"crawl", "clean", "report", "other"}
     assert set(drawn(viewer.get(page_of("other")))) == {"crawl", "other"}
-    chosen = r'change/" class="jc-node jc-node-not-built jc-node-chosen"><title>clean:'
+    chosen = r'class="jc-node jc-node-not-built jc-node-chosen"[^>]*><a [^>]*><title>clean:'
     assert re.search(chosen, picture(viewer.get(page_of("clean"))))
 
 
 def test_arrows_lead_from_what_is_needed_to_what_needs_it(viewer):
-    arrows = re.findall(r'aria-hidden="true"><title>([^<]*)</title>', picture(viewer.get(ALL)))
+    found = arrows(viewer.get(ALL))
     crawl = "Crawl &lt;i&gt;all&lt;/i&gt;"
-    assert sorted(arrows) == [f"clean needs {crawl}", f"other needs {crawl}", "report needs clean"]
+    assert found == [f"clean needs {crawl}", f"other needs {crawl}", "report needs clean"]
     dot = viewer.get("/admin/jobs/job/graph.dot").content.decode()
     assert re.findall(r"n\d -> n\d", dot) == ["n0 -> n1", "n0 -> n3", "n1 -> n2"]
 
@@ -88,8 +90,8 @@ def test_the_same_stands_in_a_list_for_those_who_see_no_picture(viewer):
     build("crawl")
     lines = rows(viewer.get(page_of("report")))
     assert lines == [
-        "Crawl &lt;i&gt;all&lt;/i&gt; crawl success –",
-        "clean not built Crawl &lt;i&gt;all&lt;/i&gt; crawl",
+        "Crawl &lt;i&gt;all&lt;/i&gt; crawl graph around it success –",
+        "clean graph around it not built Crawl &lt;i&gt;all&lt;/i&gt; crawl",
         "report not built needs a build of clean clean",
     ]
 
@@ -168,13 +170,14 @@ def test_without_jobs_the_page_says_what_to_do(viewer):
 
 
 def test_too_many_jobs_are_listed_and_offered_as_dot(viewer, monkeypatch):
-    monkeypatch.setattr("builds.graphs.MAX_NODES", 3)
+    monkeypatch.setattr("builds.layouts.MAX_NODES", 3)
     monkeypatch.setattr(pages, "LISTED", 2)
     response = viewer.get(ALL)
     text = response.content.decode()
     assert "6 jobs with 3 dependencies are too many for a picture" in text
     assert len(rows(response)) == 2
-    assert "and 4 more" in text
+    assert "Jobs 1 to 2 of 6" in text
+    assert [row[:5] for row in rows(viewer.get(f"{ALL}?p=2"))] == ["repor", "other"]
     refused = viewer.get("/admin/jobs/job/graph.png")
     assert refused.status_code == 422
     assert "too many" in refused.content.decode()
@@ -195,6 +198,7 @@ def test_the_picture_can_be_fitted_to_the_page(viewer):
     response = viewer.get(f"{ALL}?tag=x&fit=1").content.decode()
     assert "jc-graph-fits" in response
     assert 'href="?tag=x#graph"' in response
+    assert 'href="?tag=x&amp;fit=1#graph"' in viewer.get(f"{ALL}?tag=x&live=1").content.decode()
 
 
 def test_who_may_not_see_jobs_sees_no_graph(staff, client):
@@ -216,6 +220,155 @@ def test_queries_stay_few_whatever_the_number_of_jobs(viewer, django_assert_max_
         for n, i in enumerate(ids)
     )
     use_config(f"jobs:\n{blocks}")
-    for address in (ALL, page_of("j100")):
-        with django_assert_max_num_queries(20):
+    for address in (ALL, page_of("j100"), f"{ALL}?group=tag&q=j1", f"{ALL}?live=x&q=j1"):
+        with django_assert_max_num_queries(15):
             assert viewer.get(address).status_code == 200
+
+
+# --- Groups ---------------------------------------------------------------------------------------
+
+TAGGED = """
+jobs:
+  - {id: a, title: "First", tags: ["x <b>"], function: "tests.support.odd_jobs:value"}
+  - {id: b, tags: [y, "x <b>"], dependencies: [a], function: "tests.support.odd_jobs:value"}
+  - {id: c, tags: [y], dependencies: [a, b], function: "tests.support.odd_jobs:value"}
+  - {id: d, function: "tests.support.odd_jobs:value"}
+"""
+
+
+def toggles(response):
+    """The groups of a picture: the key of each, and where a click leads."""
+    found = re.findall(
+        r'<a class="jc-toggle" data-group="([^"]*)" href="([^"]*)">', picture(response)
+    )
+    return {html.unescape(key): html.unescape(address) for key, address in found}
+
+
+def arrows(response):
+    found = re.findall(r'<g class="jc-edge"[^>]*><title>([^<]*)</title>', picture(response))
+    return sorted(found)
+
+
+def test_jobs_are_grouped_by_their_first_tag(viewer):
+    use_config(TAGGED)
+    build("a")
+    response = viewer.get(f"{ALL}?group=tag")
+    assert list(toggles(response)) == ["tag:x <b>", "tag:y", "none"]
+    assert set(drawn(response)) == {"a", "b", "c", "d"}
+    assert arrows(response) == ["b needs First", "c needs First", "c needs b"]
+    text = response.content.decode()
+    assert "x <b>" not in text
+    assert "x &lt;b&gt;" in text
+    assert "A job with several tags stands with the first of them." in text
+
+
+def test_a_folded_group_counts_its_jobs_and_keeps_their_arrows(viewer):
+    use_config(TAGGED)
+    build("a")
+    first = viewer.get(f"{ALL}?group=tag")
+    folded = viewer.get(ALL + toggles(first)["tag:y"])
+    assert set(drawn(folded)) == {"a", "d"}
+    assert arrows(folded) == ["b needs First\nc needs First"]
+    assert "<title>Open y, 2 jobs: ○ 2 not built</title>" in picture(folded)
+    again = viewer.get(ALL + toggles(folded)["tag:y"])
+    assert set(drawn(again)) == {"a", "b", "c", "d"}
+    everything = viewer.get(f"{ALL}?group=tag&fold=all")
+    assert drawn(everything) == {}
+    assert ">1 job</text>" in picture(everything)
+    assert ">✓ 1 success</text>" in picture(everything)
+    assert set(drawn(viewer.get(f"{ALL}?group=tag&fold=all&but=tag:y&but=gone"))) == {"b", "c"}
+
+
+def test_a_folded_graph_goes_into_the_files_too(viewer):
+    use_config(TAGGED)
+    response = viewer.get(f"{ALL}?group=tag&fold=all")
+    assert 'href="/admin/jobs/job/graph.svg?group=tag&amp;fold=all"' in response.content.decode()
+    file = viewer.get("/admin/jobs/job/graph.svg?group=tag&fold=all").content.decode()
+    assert "▸ y" in file
+    assert viewer.get("/admin/jobs/job/graph.png?group=tag&fold=all").content[:4] == b"\x89PNG"
+
+
+def test_too_many_jobs_stand_in_folded_groups_and_the_page_says_what_to_do(viewer, monkeypatch):
+    monkeypatch.setattr(pages, "MAX_NODES", 3)
+    monkeypatch.setattr(pages, "FOLDED_ABOVE", 3)
+    use_config(TAGGED)
+    response = viewer.get(ALL)
+    assert "4 jobs with 3 dependencies are too many to be drawn one by one" in response.text
+    assert "choose a tag, search, or open the graph of one job" in response.text
+    assert set(toggles(response)) == {"tag:x <b>", "tag:y", "none"}
+    assert drawn(response) == {}
+
+
+# --- Looking for jobs -----------------------------------------------------------------------------
+
+
+def test_a_search_leaves_what_matches_and_its_neighbours(viewer):
+    response = viewer.get(f"{ALL}?q=REP")
+    assert set(drawn(response)) == {"clean", "report"}
+    marked = r'class="jc-node jc-node-not-built jc-node-found"[^>]*><a [^>]*><title>(\w+):'
+    assert re.findall(marked, picture(response)) == ["report"]
+    assert "1 job with “REP” in the id or title" in response.text
+    assert set(drawn(viewer.get(f"{ALL}?q=all<%2Fi>"))) == {"crawl", "clean", "other"}
+    assert set(drawn(viewer.get(f"{ALL}?q=report&steps=2"))) == {"crawl", "clean", "report"}
+    assert set(drawn(viewer.get(f"{ALL}?q=e&tag=y"))) == {"crawl", "clean", "report"}
+    nothing = viewer.get(f"{ALL}?q=%3Cb%3Ezebra")
+    assert "No job has “&lt;b&gt;zebra” in its id or title." in nothing.text
+    assert viewer.get(f"{ALL}?q=%00&steps=x&way=x&but=%00&p=x&fold=x").status_code == 200
+
+
+def test_what_is_around_a_job_is_bounded_by_direction_and_steps(viewer):
+    def around(question):
+        return set(drawn(viewer.get(page_of("report") + question)))
+
+    assert around("?way=down") == {"report"}
+    assert around("?steps=1") == {"clean", "report"}
+    assert set(drawn(viewer.get(page_of("clean") + "?way=up"))) == {"crawl", "clean"}
+    text = viewer.get(page_of("clean") + "?way=up&steps=2").text
+    assert '<option value="up" selected>' in text
+    assert '<option value="2" selected' in text
+
+
+# --- Live -----------------------------------------------------------------------------------------
+
+
+def refresh(viewer, address, **parameters):
+    return viewer.get(address, {**parameters}, headers={"HX-Request": "true"})
+
+
+def test_an_open_page_is_given_states_alone_while_its_picture_is_right(viewer):
+    build("crawl")
+    page = viewer.get(ALL)
+    shape = re.search(r'data-drawn="(\w+)"', page.text)[1]
+    first = refresh(viewer, ALL, live="", drawn=shape)
+    assert "graph-picture" not in first.text
+    assert "jc-graph-svg" not in first.text
+    states = json.loads(re.search(r'id="graph-states"[^>]*>([^<]*)<', first.text)[1])["states"]
+    assert states["n0"] == {
+        "c": "jc-node-success",
+        "s": ["✓ success"],
+        "t": "Crawl <i>all</i> (crawl): success",
+    }
+    stamp = first.headers["X-Live-Stamp"]
+    assert refresh(viewer, ALL, live=stamp, drawn=shape).status_code == 204
+    Build.objects.create(job_id="clean", status="RUNNING")
+    news = refresh(viewer, ALL, live=stamp, drawn=shape)
+    states = json.loads(re.search(r'id="graph-states"[^>]*>([^<]*)<', news.text)[1])["states"]
+    assert states["n1"]["c"] == "jc-node-not-built jc-node-running"
+    assert news.headers["X-Live-Every"] == "3"
+    use_config(CONFIG.replace("id: other,", "id: another,"))
+    assert "jc-graph-svg" in refresh(viewer, ALL, live=stamp, drawn=shape).text
+
+
+def test_a_new_state_is_laid_over_the_same_layout(viewer, monkeypatch):
+    viewer.get(ALL)
+    monkeypatch.setattr(pictures, "_run", lambda _: pytest.fail("laid out again"))
+    build("crawl")
+    assert drawn(viewer.get(ALL))["crawl"].endswith("success")
+
+
+def test_names_in_folded_groups_can_be_found(viewer):
+    use_config(TAGGED)
+    page = viewer.get(f"{ALL}?group=tag&fold=all").text
+    given = json.loads(re.search(r'id="graph-states"[^>]*>([^<]*)<', page)[1])
+    assert given["names"]["g0"] == ["First\na"]
+    assert given["names"]["g1"] == ["b\nb", "c\nc"]

@@ -6,14 +6,12 @@ from datetime import timedelta
 
 import pytest
 from django.db.models.functions import Now
-from django.urls import reverse
 from django.utils import timezone
 
 from builds.models import Build, BuildProgress
-from builds.progress import Node, Pace, path_digest, path_text, progress_tree, row_values
-from builds.services import store_progress
+from builds.progress import Pace, progress_tree
 from jobcontrol.globals import current_app
-from jobs.redaction import Redactor
+from tests.support.bars import branch_of, key, reported
 from tests.support.jobs import build, build_function, use_config
 from tests.support.pages import CONFIG, NASTY, markup, page_of, text
 
@@ -28,45 +26,10 @@ def report_steps():
     current_app.report_progress(("once",), 1, 1)
 
 
-def branch_of(made, key, query=""):
-    address = reverse("admin:builds_build_progress", args=[made.pk])
-    return f"{address}?branch={key}{query}"
-
-
-def key(*path):
-    return path_digest(path_text(path))[:12]
-
-
-def reported(made, *nodes, ago=0.0):
-    """Store reports (path, current, total, pace) that came so long ago."""
-    rows = [
-        row_values(Node(path, current, total, "", position, pace), Redactor({}))
-        for position, (path, current, total, pace) in enumerate(nodes)
-    ]
-    store_progress(build_id=made.pk, rows=rows)
-    if ago:
-        for row in BuildProgress.objects.filter(build=made):
-            row.updated -= timedelta(seconds=ago)
-            row.save()
-
-
 @pytest.fixture
 def running(db):
     use_config(CONFIG)
     return Build.objects.create(job_id="first", status="RUNNING", start_time=Now())
-
-
-@pytest.fixture
-def large(running):
-    """Fifty groups of a hundred bars, and something happens in the third."""
-    reported(
-        running,
-        *(
-            ((f"g{n // 100}", f"p{n}"), 1 if n == 250 else 2, 2, Pace(0, 3.0, 3))
-            for n in range(5_000)
-        ),
-    )
-    return running
 
 
 # --- what is stored -------------------------------------------------------------------------------
@@ -162,50 +125,6 @@ def test_a_row_of_an_older_version_says_only_what_it_knows(viewer, running):
 # --- large trees ----------------------------------------------------------------------------------
 
 
-def test_a_large_tree_has_links_for_all_that_is_folded(viewer, large):
-    page = markup(viewer.get(page_of(large)))
-    assert page.count("<progress") == 1 + 50 + 100
-    assert page.count(f'<details id="bar-{key("g2")}" open>') == 1
-    assert page.count(f'<details id="bar-{key("g3")}">') == 1
-    assert f'<a href="?open={key("g3")}#bar-{key("g3")}"' in page
-    assert '<a href="?progress=all#progress-heading">Show all 5051 bars</a>' in page
-    assert len(page) < 200_000
-
-
-def test_the_link_of_a_folded_branch_opens_it_without_a_script(viewer, large):
-    first, second = key("g3"), key("g7")
-    page = markup(viewer.get(page_of(large, f"?open={first}")))
-    assert page.count("<progress") == 1 + 50 + 200
-    # And the next link keeps it open.
-    assert f'<a href="?open={first}.{second}#bar-{second}"' in page
-    page = markup(viewer.get(page_of(large, f"?open={first}.{second}")))
-    assert page.count("<progress") == 1 + 50 + 300
-
-
-def test_all_bars_are_shown_when_they_are_asked_for(viewer, large):
-    page = markup(viewer.get(page_of(large, "?progress=all")))
-    assert page.count("<progress") == 5_051
-    assert "All 5051 bars, as they were when the page was loaded." in page
-    assert page.count("<ul") == page.count("</ul>")
-    assert page.count("<details") == page.count("</details>")
-
-
-def test_a_branch_is_sent_by_itself(viewer, large, django_assert_max_num_queries):
-    with django_assert_max_num_queries(8):
-        response = viewer.get(branch_of(large, key("g3")))
-    page = markup(response)
-    assert page.startswith("<ul>")
-    assert page.count("<li>") == page.count("</li>") == page.count("<progress") == 100
-    assert "p399" in page
-    assert "<html" not in page
-
-
-def test_the_whole_tree_is_unfolded_as_far_as_a_page_bears(viewer, large):
-    page = markup(viewer.get(branch_of(large, key(), "&open=all")))
-    assert 400 < page.count("<progress") <= 500
-    assert page.count("<ul") == page.count("</ul>")
-
-
 def test_ranges_of_a_long_list_are_branches(viewer, running):
     reported(running, *(((f"p{n}",), 0, 1, Pace(0, 0.0, 1)) for n in range(1_000)))
     page = markup(viewer.get(page_of(running)))
@@ -217,30 +136,11 @@ def test_ranges_of_a_long_list_are_branches(viewer, running):
     assert "p499" in markup(viewer.get(branch_of(running, found)))
 
 
-@pytest.mark.parametrize("branch", ["", "nothing", "0" * 5_000, "%00", "<b>"])
-def test_a_branch_that_there_is_not_is_not_found(viewer, large, branch):
-    assert viewer.get(branch_of(large, branch)).status_code == 404
-
-
-@pytest.mark.parametrize("opened", ["...", "<script>", "all." * 2_000, "%00", "é"])
-def test_odd_wishes_do_no_harm(viewer, large, opened):
-    response = viewer.get(page_of(large, f"?open={opened}"))
-    assert response.status_code == 200
-    assert b"<script>." not in response.content
-
-
 def test_names_are_escaped_in_a_branch(viewer, running):
     reported(running, (("a", NASTY), 1, 2, None))
     page = viewer.get(branch_of(running, key("a"))).content.decode()
     assert NASTY not in page
     assert "&lt;script&gt;" in page
-
-
-def test_a_branch_is_for_those_who_may_see_builds(staff, viewer, large):
-    assert staff("jobs.view_job").get(branch_of(large, key())).status_code == 403
-    assert viewer.post(branch_of(large, key())).status_code == 405
-    missing = reverse("admin:builds_build_progress", args=[large.pk + 1])
-    assert viewer.get(missing).status_code == 404
 
 
 def test_a_build_of_one_bar_has_no_buttons(viewer):

@@ -371,21 +371,21 @@ def big(count, **keys):
     return load_object({"jobs": jobs})
 
 
-def test_ten_thousand_jobs_are_written_in_chunks():
-    count = 10_000
+def test_thousands_of_jobs_are_written_in_chunks():
+    count = 4_000
     with CaptureQueriesContext(connection) as captured:
         registry.sync(big(count), check_functions=False)
     assert Job.objects.count() == count
     assert JobDependency.objects.count() == count - 1
-    assert len(captured) < 600
+    assert len(captured) < 240
     with CaptureQueriesContext(connection) as captured:
         report = registry.sync(big(count, title="changed"), check_functions=False)
     assert len(report.changes.changed) == count
-    assert len(captured) < 600
+    assert len(captured) < 240
     with CaptureQueriesContext(connection) as captured:
         assert registry.sync(big(count, title="changed"), check_functions=False).is_empty
     assert len(captured) < 10
     with CaptureQueriesContext(connection) as captured:
         report = registry.sync(load_object({"jobs": []}), check_functions=False)
     assert len(report.changes.retired) == count
-    assert len(captured) < 200
+    assert len(captured) < 80

@@ -361,6 +361,8 @@ class Promises(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """However it stands now: the supervisors see everything through."""
+        if all(worker.sleeps for worker in self.workers if worker.lives):
+            self.add_worker()  # those that sleep now do so for ever
         for round_ in range(60):
             if not Build.objects.finished(False).exists():
                 break

@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 from django_q.conf import Conf
 from django_q.models import OrmQ
 
-from builds import flags, queue, services
+from builds import flags, queue, redis_queue, services
 from builds.models import Build
 from builds.supervisor import Supervisor
 from jobs.models import Job
@@ -160,11 +160,11 @@ def broker(request, monkeypatch):
     if request.param == "database":
         return queue.DatabaseBroker
     monkeypatch.setattr(Conf, "REDIS", request.getfixturevalue("redis_url"))
-    monkeypatch.setattr(Conf, "BROKER_CLASS", "builds.queue.RedisBroker")
+    monkeypatch.setattr(Conf, "BROKER_CLASS", "builds.redis_queue.RedisBroker")
     monkeypatch.setattr(queue._Kept, "brokers", {})
-    client = queue.RedisBroker().connection
-    client.delete(*(queue.redis_key(queue._key(name)) for name in NAMES))
-    return queue.RedisBroker
+    client = redis_queue.RedisBroker().connection
+    client.delete(*(redis_queue.redis_key(queue.key(name)) for name in NAMES))
+    return redis_queue.RedisBroker
 
 
 def test_a_cluster_takes_the_wake_ups_of_its_own_queues_only(broker, serving):

@@ -72,6 +72,8 @@ TABLE: list[Row] = [
     Row("healthz", "/healthz", ANYBODY, API_NO_METHOD),
     # --- The admin itself ---
     Row("admin:index", "/admin/", STAFF, STAFF),
+    Row("admin:search", "/admin/search/", STAFF, NO_METHOD),
+    Row("admin:search", "/admin/search/?q=job&before=9", STAFF, NO_METHOD),
     Row("admin:login", "/admin/login/", "200 index index index index", ANYBODY),
     Row("admin:logout", "/admin/logout/", "index 405 405 405 405", "index 200 200 200 200"),
     Row("admin:password_change", "/admin/password_change/", STAFF, STAFF),
@@ -172,6 +174,7 @@ TABLE: list[Row] = [
     Row("admin:jobs_job_build", "/admin/jobs/job/{guarded}/build/", OPERATORS, OPERATORS),
     *model_rows("jobs_configrevision", "{revision}", READERS),
     Row("admin:jobs_job_build", "/admin/jobs/job/{job}/build/", OPERATORS, OPERATORS),
+    Row("admin:jobs_grid", "/admin/jobs/job/grid/", READERS, NO_METHOD),
     Row("admin:jobs_graph", "/admin/jobs/job/graph/", READERS, NO_METHOD),
     Row("admin:jobs_graph_file", "/admin/jobs/job/graph.svg", READERS, NO_METHOD),
     Row("admin:jobs_job_graph", "/admin/jobs/job/{job}/graph/", READERS, NO_METHOD),
@@ -259,6 +262,19 @@ TABLE: list[Row] = [
         "/admin/builds/build/{build}/download/retval.pickle",
         "login 403 403 403 200",
         NO_METHOD,
+    ),
+    Row(
+        "admin:builds_build_compare",
+        "/admin/builds/build/compare/?left={build}&right={other_build}",
+        READERS,
+        NO_METHOD,
+    ),
+    Row(
+        "admin:builds_build_changelist",
+        "/admin/builds/build/",
+        READERS,
+        "login 403 302 302 302",  # with one build chosen: back to the list, which says so
+        {"action": "compare_selected", "_selected_action": "{build}"},
     ),
     Row("admin:builds_build_delete_many", "/admin/builds/build/delete/", NO_METHOD, MANAGERS),
     # --- Workers ---

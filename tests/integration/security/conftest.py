@@ -9,6 +9,7 @@ import pytest
 from django.contrib.admin.utils import quote
 from django.contrib.auth.models import Group, User
 from django.contrib.contenttypes.models import ContentType
+from django.core.management import call_command
 from django.test import Client
 from django.utils import timezone
 
@@ -32,9 +33,34 @@ jobs:
 ROLES = ("stranger", "staff", "viewer", "operator", "manager")
 
 
+@pytest.fixture(scope="module")
+def site_of_all(django_db_setup, django_db_blocker):
+    """The ids that addresses name, and a browser for each role.
+
+    Made once for a module, whose tests undo what they do.
+    """
+    with django_db_blocker.unblock():
+        yield _one_of_everything(), _people()
+        call_command("flush", interactive=False, verbosity=0)
+
+
 @pytest.fixture
-def one_of_everything(db):
+def one_of_everything(site_of_all, db):
     """The ids that addresses name: of a job, a build and so on."""
+    return site_of_all[0]
+
+
+@pytest.fixture
+def people(site_of_all, db):
+    """A browser for each role; `staff` may log in and belongs to no group."""
+    browsers = site_of_all[1]
+    kept = {role: browser.cookies.copy() for role, browser in browsers.items()}
+    yield browsers
+    for role, browser in browsers.items():
+        browser.cookies = kept[role]  # somebody may have logged out
+
+
+def _one_of_everything():
     use_config(CONFIG)
     made = Build.objects.create(job_id="job", status="SUCCESSFUL")
     BuildPayload.objects.create(build=made, retval_text="1", retval=retvals.seal(made.pk, 1))
@@ -72,9 +98,7 @@ def _plan_of(job_id):
     return plan
 
 
-@pytest.fixture
-def people(db):
-    """A browser for each role; `staff` may log in and belongs to no group."""
+def _people():
     make_groups()
     found = {"stranger": Client()}
     for role in ROLES[1:]:

@@ -118,11 +118,18 @@ MORE = [
     f"{JOBS}job-999/build-form/?first=all",
     f"{JOBS}job-0/build-form/",
     f"{JOBS}graph/?tag=tag-3",
+    f"{JOBS}graph/?group=tag",
+    f"{JOBS}graph/?q=number+7",
+    *(f"{JOBS}grid/?{query}" for query in ("p=2", "q=number+7&tag=tag-3", "status=outdated")),
     f"{JOBS}graph.dot",
     f"{JOBS}graph.png?tag=tag-3",
     f"{JOBS}{{job}}/graph.svg",
     "/admin/jobs/configrevision/?p=2",
+    "/admin/search/?q=number+7",
+    "/admin/search/?q=ValueError",
+    "/admin/search/?q=ValueError&before=90000",
     # --- Builds
+    f"{BUILDS}compare/?left={{other_build}}&right={{build}}",
     *(
         f"{BUILDS}?{query}"
         for query in (

@@ -13,7 +13,7 @@ ADDRESSES = (
     "/admin/nothing/",
     "/nothing/",
     "/static/builds/builds.css",
-    "/static/builds/icon.svg",
+    "/static/builds/icons/idle.svg",
     "/admin/jobs/job/graph.svg",
     "/admin/jsi18n/",
 )

@@ -91,6 +91,9 @@ def pages(builds):
         yield start + MARK.replace("%", "").replace("&", "").replace("#", "")
     yield f"/admin/builds/build/{builds[0].pk}/log/?q=<xss-mark>\"'&level=<xss-mark>"
     yield '/admin/jobs/job/graph/?tag=<xss-mark xss-attr="1">'
+    yield '/admin/jobs/job/graph/?q=<xss-mark xss-attr="1">'
+    for asked in ("group=tag&fold=none", "group=tag&fold=all", "group=tag&but=<xss-mark>&live=x"):
+        yield f"/admin/jobs/job/graph/?{asked}"
 
 
 @pytest.mark.timeout(300)

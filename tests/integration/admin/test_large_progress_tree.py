@@ -1,0 +1,94 @@
+"""The progress of a build with very many bars; made once, for tests that only look at it."""
+
+import pytest
+from django.core.management import call_command
+from django.db.models.functions import Now
+from django.urls import reverse
+
+from builds.models import Build
+from builds.progress import Pace
+from tests.support.bars import branch_of, key, reported
+from tests.support.jobs import use_config
+from tests.support.pages import CONFIG, markup, page_of
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(scope="module")
+def large(django_db_setup, django_db_blocker):
+    """Fifty groups of a hundred bars, and something happens in the third."""
+    with django_db_blocker.unblock():
+        use_config(CONFIG)
+        made = Build.objects.create(job_id="first", status="RUNNING", start_time=Now())
+        reported(
+            made,
+            *(
+                ((f"g{n // 100}", f"p{n}"), 1 if n == 250 else 2, 2, Pace(0, 3.0, 3))
+                for n in range(5_000)
+            ),
+        )
+        yield Build.objects.get(pk=made.pk)
+        call_command("flush", interactive=False, verbosity=0)
+
+
+def test_a_large_tree_has_links_for_all_that_is_folded(viewer, large):
+    page = markup(viewer.get(page_of(large)))
+    assert page.count("<progress") == 1 + 50 + 100
+    assert page.count(f'<details id="bar-{key("g2")}" open>') == 1
+    assert page.count(f'<details id="bar-{key("g3")}">') == 1
+    assert f'<a href="?open={key("g3")}#bar-{key("g3")}"' in page
+    assert '<a href="?progress=all#progress-heading">Show all 5051 bars</a>' in page
+    assert len(page) < 200_000
+
+
+def test_the_link_of_a_folded_branch_opens_it_without_a_script(viewer, large):
+    first, second = key("g3"), key("g7")
+    page = markup(viewer.get(page_of(large, f"?open={first}")))
+    assert page.count("<progress") == 1 + 50 + 200
+    # And the next link keeps it open.
+    assert f'<a href="?open={first}.{second}#bar-{second}"' in page
+    page = markup(viewer.get(page_of(large, f"?open={first}.{second}")))
+    assert page.count("<progress") == 1 + 50 + 300
+
+
+def test_all_bars_are_shown_when_they_are_asked_for(viewer, large):
+    page = markup(viewer.get(page_of(large, "?progress=all")))
+    assert page.count("<progress") == 5_051
+    assert "All 5051 bars, as they were when the page was loaded." in page
+    assert page.count("<ul") == page.count("</ul>")
+    assert page.count("<details") == page.count("</details>")
+
+
+def test_a_branch_is_sent_by_itself(viewer, large, django_assert_max_num_queries):
+    with django_assert_max_num_queries(8):
+        response = viewer.get(branch_of(large, key("g3")))
+    page = markup(response)
+    assert page.startswith("<ul>")
+    assert page.count("<li>") == page.count("</li>") == page.count("<progress") == 100
+    assert "p399" in page
+    assert "<html" not in page
+
+
+def test_the_whole_tree_is_unfolded_as_far_as_a_page_bears(viewer, large):
+    page = markup(viewer.get(branch_of(large, key(), "&open=all")))
+    assert 400 < page.count("<progress") <= 500
+    assert page.count("<ul") == page.count("</ul>")
+
+
+@pytest.mark.parametrize("branch", ["", "nothing", "0" * 5_000, "%00", "<b>"])
+def test_a_branch_that_there_is_not_is_not_found(viewer, large, branch):
+    assert viewer.get(branch_of(large, branch)).status_code == 404
+
+
+@pytest.mark.parametrize("opened", ["...", "<script>", "all." * 2_000, "%00", "é"])
+def test_odd_wishes_do_no_harm(viewer, large, opened):
+    response = viewer.get(page_of(large, f"?open={opened}"))
+    assert response.status_code == 200
+    assert b"<script>." not in response.content
+
+
+def test_a_branch_is_for_those_who_may_see_builds(staff, viewer, large):
+    assert staff("jobs.view_job").get(branch_of(large, key())).status_code == 403
+    assert viewer.post(branch_of(large, key())).status_code == 405
+    missing = reverse("admin:builds_build_progress", args=[large.pk + 1])
+    assert viewer.get(missing).status_code == 404
