@@ -36,7 +36,7 @@ from builds.pages import refreshing
 from builds.pages.list_stamps import jobs_stamp
 from builds.pages.stamps import job_stamp
 from jobcontrol.exceptions import JobControlException
-from jobs.admin import JobAdmin, is_list
+from jobs.admin import JobAdmin
 from jobs.models import Job
 
 _get_or_post = method_decorator(require_http_methods(["GET", "HEAD", "POST"]))
@@ -177,7 +177,9 @@ class BuildableJobAdmin(GraphMixin, GridMixin, LiveListMixin, JobAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Job]:
         """Load with one job whether its schedule is paused."""
         found = super().get_queryset(request)
-        return found if is_list(request) else found.select_related("schedule_pause__paused_by")
+        match = request.resolver_match
+        is_page = match is not None and match.url_name == "jobs_job_change"
+        return found.select_related("schedule_pause__paused_by") if is_page else found
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
