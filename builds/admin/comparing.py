@@ -76,8 +76,10 @@ class ComparingViews(BuildViews):
         numbers = list(queryset.order_by("pk").values_list("pk", flat=True)[:3])
         if len(numbers) == 2:
             return HttpResponseRedirect(comparison_address(*numbers))
-        many = "more are chosen" if len(numbers) > 2 else "only one is chosen"
-        text = f"Choose exactly two builds to compare: {many}."
+        many = (
+            "more than two were" if len(numbers) > 2 else "only one was" if numbers else "none was"
+        )
+        text = f"Choose exactly two builds to compare: {many} chosen."
         self.message_user(request, text, messages.WARNING)
         return None
 

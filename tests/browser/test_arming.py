@@ -67,7 +67,7 @@ def test_no_way_that_is_not_armed_starts_it(page: Page, running: Running):
     expect(row.get_by_role("button")).to_have_count(0)
     row.get_by_role("checkbox").check()
     choose_action(page, "Build selected jobs")
-    expect(page.get_by_text("Not started: job 'deploy' is protected.")).to_be_visible()
+    expect(page.get_by_text("Not started: job deploy is protected.")).to_be_visible()
 
     # The disabled buttons, pressed all the same.
     page.goto(FORM)

@@ -193,6 +193,7 @@ def test_buttons_copy_and_say_so(contexts, history):
     page = contexts(permissions=CLIPBOARD).new_page()
 
     def copied(button: str) -> str:
+        page.wait_for_load_state()
         page.evaluate("navigator.clipboard.writeText('')")
         page.evaluate("document.getElementById('jc-said').textContent = ''")
         page.get_by_role("button", name=button, exact=True).click()
@@ -207,7 +208,9 @@ def test_buttons_copy_and_say_so(contexts, history):
     assert copied("Copy the command line") == "jobcontrol-cli build-job --queue broken"
     assert "/api/job/broken/run" in copied("Copy the request")
     press(page, "l")
+    expect(page).to_have_url(re.compile(r"/log/"))
     page.locator(".jc-log-link").first.click()
+    expect(page).to_have_url(re.compile(r"#line-"))
     assert copied("Copy link") == page.url
     assert "#line-" in page.url
     page.goto(f"/admin/builds/build/{history['shelves']}/change/")

@@ -274,8 +274,10 @@ def test_two_rows_of_the_list_are_compared_the_older_one_left(viewer):
 
     answer = choose(right, left)
     assert answer.redirect_chain == [(compare(left, right), 302)]
-    assert "Choose exactly two builds to compare: only one is chosen." in text(choose(left))
-    assert "exactly two builds to compare: more are chosen." in text(choose(left, right, third))
+    assert "Choose exactly two builds to compare: only one was chosen." in text(choose(left))
+    assert "exactly two builds to compare: more than two were chosen." in text(
+        choose(left, right, third)
+    )
 
 
 # --- Safe and bounded -----------------------------------------------------------------------------
@@ -305,15 +307,21 @@ def test_what_jobs_say_stays_text(viewer):
     say(right, MARK, level=50)
     for one in (left, right):
         BuildPayload.objects.filter(pk=one.pk).update(
-            config_text=f"id: {one.pk} {MARK}\nargs:\n- {one.pk} {MARK}\n",
+            config_text=f"id: {MARK} {one.pk}\nargs:\n- {one.pk} {MARK}\n",
             retval_text=f"[{one.pk}, {MARK!r}]",
         )
         services.store_progress(build_id=one.pk, rows=[progress_row((MARK,), one.pk, 4)])
     page = viewer.get(compare(left, right)).content.decode()
     assert markup_of_others(page) == []
     assert page.count("&lt;xss-mark&gt;") > 8
+    # Where nothing but the markup differs, that is the part which is pointed out.
+    BuildPayload.objects.filter(pk=left.pk).update(config_text="id: so it is")
+    BuildPayload.objects.filter(pk=right.pk).update(config_text="id: so <xss-mark> it is")
     Build.objects.update(status="SUCCESSFUL")
-    assert markup_of_others(viewer.get(compare(left, right)).content.decode()) == []
+    for one, other in ((left, right), (right, left)):
+        page = viewer.get(compare(one, other)).content.decode()
+        assert "<b>&lt;xss-mark&gt; </b>" in page
+        assert markup_of_others(page) == []
 
 
 @pytest.mark.parametrize("is_same", [True, False])
@@ -342,7 +350,10 @@ def test_long_logs_are_counted_and_read_up_to_a_bound(viewer, monkeypatch):
     left, right = pair()
     say(left, *["info"] * 430, level=20)
     say(right, *(f"about {chr(97 + n % 26)}{chr(97 + n // 26)}" for n in range(450)))
-    page = viewer.get(compare(left, right))
+    with CaptureQueriesContext(connection) as queries:
+        page = viewer.get(compare(left, right))
+    counts = [query["sql"] for query in queries if "COUNT(CASE" in query["sql"]]
+    assert [sql.count("LIMIT 421") for sql in counts] == [2, 2]
     found = sections(page)["log"][1]
     assert "INFO 420+ 0+ differs" in found
     assert "WARNING 0 420+ differs" in found

@@ -273,8 +273,8 @@ TABLE: list[Row] = [
         "admin:builds_build_changelist",
         "/admin/builds/build/",
         READERS,
-        "login 403 302 302 302",  # with one build chosen: back to the list, which says so
-        {"action": "compare_selected", "_selected_action": "{build}"},
+        "login 403 302 302 302",  # not with two builds: back to the list, which says so
+        {"action": "compare_selected", "_selected_action": "0"},
     ),
     Row("admin:builds_build_delete_many", "/admin/builds/build/delete/", NO_METHOD, MANAGERS),
     # --- Workers ---
