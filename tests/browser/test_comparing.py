@@ -5,9 +5,7 @@ from __future__ import annotations
 from playwright.sync_api import expect
 
 from tests.browser.steps import build_number, built, choose_action, main_of
-from tests.browser.test_every_page import NARROW, severe, too_wide
-
-__all__ = ["severe"]
+from tests.browser.test_every_page import NARROW, too_wide
 
 
 def test_a_failure_is_one_click_away_from_the_last_success(contexts, running, severe):
