@@ -14,12 +14,17 @@ import pytest
 from django.conf import settings
 from django.core.management.commands import flush
 from django.test import override_settings
+from hypothesis import settings as property_settings
 
 from builds.groups import make_groups
 from tests import bootstrap
 from tests.support.databases import new_database, sqlite_url
 from tests.support.needs import need
 from tests.support.site import Site
+
+# Machines differ, and other parts of the suite run beside: no example has a limit of time.
+property_settings.register_profile("suite", deadline=None)
+property_settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session")

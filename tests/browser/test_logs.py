@@ -11,11 +11,9 @@ from playwright.sync_api import BrowserContext, Locator, Page, Route, expect
 from tests.browser.conftest import Running, log_in
 from tests.browser.steps import build_number, built, open_job, quick_build, wait_for_end
 from tests.browser.test_cancelling import wait_until_running
-from tests.browser.test_every_page import NARROW, severe, too_wide
+from tests.browser.test_every_page import NARROW, too_wide
 from tests.support.site import wait_until
 from tests.support.web import free_port, web
-
-__all__ = ["severe"]  # a fixture
 
 NEWS = "/log/news/"
 LINES = "SELECT count(*) FROM builds_logmessage WHERE build_id = {number}"

@@ -18,9 +18,7 @@ from tests.browser.steps import (
     wait_for_end,
 )
 from tests.browser.test_cancelling import wait_until_running
-from tests.browser.test_every_page import NARROW, WIDE, severe, too_wide
-
-__all__ = ["severe"]  # a fixture
+from tests.browser.test_every_page import NARROW, WIDE, too_wide
 
 # Where pictures go, to look at: nowhere unless it is set.
 PICTURES = os.environ.get("JOBCONTROL_PICTURES")

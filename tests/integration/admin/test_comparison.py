@@ -275,7 +275,9 @@ def test_two_rows_of_the_list_are_compared_the_older_one_left(viewer):
     answer = choose(right, left)
     assert answer.redirect_chain == [(compare(left, right), 302)]
     assert "Choose exactly two builds to compare: only one was chosen." in text(choose(left))
-    assert "compare: more than two were chosen." in text(choose(left, right, third))
+    assert "exactly two builds to compare: more than two were chosen." in text(
+        choose(left, right, third)
+    )
 
 
 # --- Safe and bounded -----------------------------------------------------------------------------
