@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from builds.services import links_of_jobs
+from collections.abc import Mapping
+
 from builds.status import pinned_builds
 from jobs import graph
 from jobs.models import Job
@@ -10,12 +11,11 @@ from jobs.models import Job
 _IN_ONE_QUERY = 5_000  # databases bound the parameters of one statement
 
 
-def followers_of(job: Job) -> list[Job]:
+def followers_of(job: Job, links: Mapping[str, list[str]]) -> list[Job]:
     """Return the jobs of the file that use builds of `job`, directly or not, nearest first.
 
-    Whoever is pinned to an earlier build does not use a new one.
+    Whoever is pinned to an earlier build does not use a new one. `links`: see `job_links`.
     """
-    links = links_of_jobs()
     names = graph.descendants(links, job.pk)
     jobs = {one.pk: one for one in _jobs(names)}
     followed = {

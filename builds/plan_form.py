@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 
 from builds.followers import followers_of
 from builds.planning import Dependencies, Options
+from builds.status import job_links
 from jobs.models import Job
 
 OFFERED = 50  # boxes of jobs to rebuild; others are named by id
@@ -61,6 +62,11 @@ class PlanForm(forms.Form):
 
     job: Job
 
+    @cached_property
+    def links(self) -> dict[str, list[str]]:
+        """What each job depends on, looked up once for the whole page."""
+        return job_links()
+
     def offer_plans(self, *, has_dependencies: bool) -> None:
         """Leave out what this job has no use for, and offer the jobs that use it."""
         if not has_dependencies:
@@ -81,7 +87,7 @@ class PlanForm(forms.Form):
     @cached_property
     def followers(self) -> list[Job]:
         """The jobs that would use a new build of the job."""
-        return followers_of(self.job)
+        return followers_of(self.job, self.links)
 
     def _offered(self) -> Sequence[Job]:
         return self.followers[:OFFERED]

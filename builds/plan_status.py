@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from django.db.models import Count, Exists, OuterRef
+from django.db.models import Count, Max
 
 from builds.models import Build
 from builds.plan_models import Plan
@@ -76,8 +76,9 @@ def refuse_ended(plan: Plan) -> None:
 
 def plan_statuses(plans: Sequence[Plan]) -> dict[int, PlanStatus]:
     """Return how each plan stands, by number."""
-    later = Build.objects.filter(plan=OuterRef("plan"), job=OuterRef("job"), pk__gt=OuterRef("pk"))
-    current = Build.objects.filter(plan__in=plans).exclude(Exists(later)).order_by()
+    builds = Build.objects.filter(plan__in=plans).order_by()
+    newest = builds.values("plan", "job").annotate(newest=Max("pk")).values("newest")
+    current = Build.objects.filter(pk__in=newest).order_by()
     found: dict[int, dict[str, int]] = {plan.pk: {} for plan in plans}
     for number, status, count in current.values_list("plan", "status").annotate(Count("pk")):
         found[number][status] = count

@@ -51,7 +51,8 @@ def previews_of(request: Request, plan: planning.Plan) -> list[Preview]:
     Nothing of a target that is not built.
     """
     shown = [one for one in plan.builds if one.protected or one.job_id == request.job.pk]
-    jobs = Job.objects.in_bulk([one.job_id for one in shown])
+    others = [one.job_id for one in shown if one.job_id != request.job.pk]
+    jobs = {**(Job.objects.in_bulk(others) if others else {}), request.job.pk: request.job}
     found = []
     for planned in sorted(shown, key=lambda one: one.job_id != request.job.pk):
         is_target = planned.job_id == request.job.pk

@@ -50,6 +50,7 @@ class ScheduledRun(models.Model):
             # Not partial: SQLite can't use a condition that the query has as parameters.
             models.Index(fields=["state", "due"], name="builds_runs_to_come"),
             models.Index(fields=["job", "-due"], name="builds_runs_of_job"),
+            models.Index(fields=["-due", "-id"], name="builds_runs_by_time"),
         ]
 
     def __str__(self) -> str:

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Exists, F, OuterRef, Subquery, Window
+from django.db.models import Exists, F, OuterRef, Q, Subquery, Window
 from django.db.models.functions import RowNumber
 
-from builds.models import Build, BuildDependency, BuildPayload, BuildQuerySet
+from builds.models import Build, BuildDependency, BuildQuerySet
 from jobs import graph
 from jobs.models import Job, JobDependency
 from jobs.tags import decode
@@ -66,6 +66,7 @@ class JobStatus:
     own_stale_reasons: tuple[str, ...] = ()
     running: bool = False
     latest_successful_build_id: int | None = None
+    last_failed_build_id: int | None = None
     last_outcome: Outcome | None = None
     unfinished: tuple[Build, ...] = ()
     dependencies: tuple[str, ...] = ()
@@ -77,29 +78,43 @@ class JobStatus:
         return len(self.stale_reasons) > len(self.own_stale_reasons)
 
 
-def job_statuses(jobs: Iterable[Job], *, with_builds: bool = True) -> dict[str, JobStatus]:
+def job_statuses(
+    jobs: Iterable[Job],
+    links: Mapping[str, Sequence[str]] | None = None,
+    *,
+    with_builds: bool = True,
+) -> dict[str, JobStatus]:
     """Return where each of `jobs` stands, by job id.
 
-    Without builds it is not said how the newest one ended and which have not: two queries less.
+    `links` are all of `job_links`, where they were looked up already. Without builds it is not said
+    how the newest one ended and which have not: a query less.
     """
-    asked = list(jobs)
+    asked = {job.pk: job for job in jobs}
     if not asked:
         return {}
-    links = _links()
-    known = _with_ancestors(asked, links)
-    facts = _Facts(links)
-    for chunk in _chunks(known):
-        _add_history(chunk, facts)
+    facts = _Facts(job_links() if links is None else links)
+    # And all that they depend on, directly or not: whether those are outdated.
+    known = _look_up(graph.reachable(facts.links, asked), facts)
     own = {job.pk: _own_reasons(job, facts) for job in known}
     outdated = _outdated(known, own, facts)
-    for chunk in _chunks(asked if with_builds else []):
-        _add_what_is_shown([job.pk for job in chunk], facts)
-    return {job.pk: _status(job, own[job.pk], outdated, facts) for job in asked}
+    for chunk in _chunks(list(asked) if with_builds else []):
+        _add_what_is_shown(chunk, facts)
+    found = {job.pk: _status(job, own[job.pk], outdated, facts) for job in known if job.pk in asked}
+    return {name: found[name] for name in asked}
 
 
-def job_status(job: Job) -> JobStatus:
+def job_status(job: Job, links: Mapping[str, Sequence[str]] | None = None) -> JobStatus:
     """Return where `job` stands."""
-    return job_statuses([job])[job.pk]
+    return job_statuses([job], links)[job.pk]
+
+
+def own_stale_reasons(
+    names: Iterable[str], links: Mapping[str, Sequence[str]]
+) -> dict[str, tuple[str, ...]]:
+    """Return the `own_stale_reasons` of jobs, by id, and nothing else of how they stand."""
+    facts = _Facts(links)
+    known = _look_up(graph.reachable(links, names), facts)
+    return {job.pk: tuple(_own_reasons(job, facts)) for job in known}
 
 
 def why_outdated() -> tuple[list[Job], dict[str, tuple[str, ...]]]:
@@ -119,11 +134,7 @@ def why_outdated() -> tuple[list[Job], dict[str, tuple[str, ...]]]:
     )
     facts = _Facts({job.pk: [] for job in jobs})
     facts.latest = {job.pk: job.latest for job in jobs if job.latest}
-    facts.changed = {
-        job.pk
-        for job in jobs
-        if job.latest and _of_the_run(job.built_from) != _of_the_run(job.config)
-    }
+    facts.changed = _changed(jobs)
     _add_links(facts)
     own = {job.pk: _own_reasons(job, facts) for job in jobs}
     outdated = _outdated(jobs, own, facts)
@@ -137,9 +148,9 @@ def latest_successful_build(job_id: str) -> Build | None:
     return Build.objects.filter(job_id=job_id).successful().newest_first().first()
 
 
-def _chunks(jobs: Sequence[Job]) -> Iterator[Sequence[Job]]:
-    for start in range(0, len(jobs), _CHUNK):
-        yield jobs[start : start + _CHUNK]
+def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(ids), _CHUNK):
+        yield ids[start : start + _CHUNK]
 
 
 @dataclass
@@ -148,7 +159,7 @@ class _Facts:
 
     links: Mapping[str, Sequence[str]]
     latest: dict[str, int] = field(default_factory=dict)
-    failed: set[str] = field(default_factory=set)
+    failed: dict[str, int] = field(default_factory=dict)
     running: set[str] = field(default_factory=set)
     finished: dict[str, int] = field(default_factory=dict)
     changed: set[str] = field(default_factory=set)
@@ -161,35 +172,47 @@ class _Facts:
         return self.links.get(job.pk, ())
 
 
-def _with_ancestors(jobs: Sequence[Job], links: graph.Graph) -> list[Job]:
-    """Return `jobs` and all that they depend on, directly or not: whether those are outdated."""
-    known = {job.pk: job for job in jobs}
-    others = [name for name in graph.reachable(links, known) if name not in known]
-    found = list(jobs)
-    for start in range(0, len(others), _CHUNK):
-        chunk = Job.objects.filter(pk__in=others[start : start + _CHUNK]).order_by()
-        found += chunk.only("pk", "config")
-    return found
+def _look_up(names: Sequence[str], facts: _Facts) -> list[Job]:
+    return [job for chunk in _chunks(names) for job in _add_history(chunk, facts)]
 
 
-def _add_history(jobs: Sequence[Job], facts: _Facts) -> None:
+def _add_history(ids: Sequence[str], facts: _Facts) -> list[Job]:
     """Look up what decides whether jobs are outdated, for at most `_CHUNK` of them."""
-    rows = _rows([job.pk for job in jobs])
-    latest = {job_id: row["latest"] for job_id, row in rows.items() if row["latest"]}
+    jobs = _with_newest_builds(ids)
+    latest = {job.pk: job.latest for job in jobs if job.latest}
     facts.latest.update(latest)
-    facts.failed.update(job_id for job_id, row in rows.items() if row["failed"])
-    facts.running.update(job_id for job_id, row in rows.items() if row["running"])
-    facts.finished.update((name, row["finished"]) for name, row in rows.items() if row["finished"])
+    facts.failed.update((job.pk, job.failed) for job in jobs if job.failed)
+    facts.finished.update((job.pk, job.finished) for job in jobs if job.finished)
+    facts.running.update(job.pk for job in jobs if job.is_running)
     facts.inputs.update(_inputs(list(latest.values())))
-    facts.changed.update(_changed(jobs, latest))
+    facts.changed.update(_changed(jobs))
+    return jobs
+
+
+def _changed(jobs: Iterable[Any]) -> set[str]:
+    """Return the jobs whose block says something else than it did for their latest success."""
+    return {
+        job.pk
+        for job in jobs
+        if job.latest and _of_the_run(job.built_from) != _of_the_run(job.config)
+    }
 
 
 def _add_what_is_shown(ids: Sequence[str], facts: _Facts) -> None:
     """Look up what is said of jobs beside their status, for at most `_CHUNK` of them."""
-    facts.outcomes.update(
-        _outcomes([facts.finished[name] for name in ids if name in facts.finished])
-    )
-    facts.unfinished.update(_unfinished(ids))
+    last = [facts.finished[name] for name in ids if name in facts.finished]
+    # The newest of each state: of those that are finished, these very builds.
+    rank = Window(RowNumber(), partition_by=[F("job"), F("status")], order_by=F("pk").desc())
+    wanted = Q(pk__in=last) | Q(job__in=ids, status__in=Build.UNFINISHED)
+    builds = Build.objects.filter(wanted).annotate(rank=rank)
+    found: dict[str, list[Build]] = defaultdict(list)
+    for build in builds.filter(rank__lte=UNFINISHED_SHOWN).order_by("-pk"):
+        if build.finished:
+            outcome = Outcome(build.pk, build.status, build.end_time, reason(build))
+            facts.outcomes[build.job_id] = outcome
+        else:
+            found[build.job_id].append(build)
+    facts.unfinished.update((name, some[:UNFINISHED_SHOWN]) for name, some in found.items())
 
 
 def _status(job: Job, own: Sequence[str], outdated: Collection[str], facts: _Facts) -> JobStatus:
@@ -206,6 +229,7 @@ def _status(job: Job, own: Sequence[str], outdated: Collection[str], facts: _Fac
         own_stale_reasons=tuple(own),
         running=job.pk in facts.running,
         latest_successful_build_id=facts.latest.get(job.pk),
+        last_failed_build_id=facts.failed.get(job.pk),
         last_outcome=facts.outcomes.get(job.pk),
         unfinished=tuple(facts.unfinished.get(job.pk, ())),
         dependencies=tuple(facts.dependencies(job)),
@@ -279,13 +303,14 @@ def pinned_builds(job: Job) -> dict[str, int]:
     return {str(name): number for name, number in pins.items()} if isinstance(pins, dict) else {}
 
 
-def _links() -> dict[str, list[str]]:
-    """Return what each job depends on, for all jobs: one query, however deep the graph is."""
+def job_links() -> dict[str, list[str]]:
+    """Return what each job depends on, by id, in the order of the file; in one query."""
     found: dict[str, list[str]] = {}
-    links = JobDependency.objects.order_by("job_id", "position")
-    for job_id, name in links.values_list("job_id", "depends_on_id"):
-        found.setdefault(job_id, []).append(name)
-        found.setdefault(name, [])
+    links = Job.objects.order_by("retired", "position", "pk", "dependency_links__position")
+    for job_id, name in links.values_list("pk", "dependency_links__depends_on"):
+        needs = found.setdefault(job_id, [])
+        if name is not None:
+            needs.append(name)
     return found
 
 
@@ -304,27 +329,19 @@ def _add_links(facts: _Facts) -> None:
     facts.links = {**facts.links, **names}
 
 
-def _rows(ids: Sequence[str]) -> dict[str, Any]:
-    """Look up each job's newest builds, each by one step into an index."""
-    builds: BuildQuerySet = Build.objects.filter(job=OuterRef("pk")).order_by()
-    jobs = Job.objects.filter(pk__in=ids).order_by()
-    rows = jobs.annotate(
-        latest=Subquery(builds.successful().newest_first().values("pk")[:1]),
-        finished=Subquery(builds.finished().newest_first().values("pk")[:1]),
-        failed=Exists(builds.filter(status=Build.Status.FAILED)),
-        running=Exists(builds.running()),
-    ).values("pk", "latest", "finished", "failed", "running")
-    return {row["pk"]: row for row in rows}
-
-
-def _outcomes(numbers: Iterable[int]) -> dict[str, Outcome]:
-    builds = Build.objects.filter(pk__in=list(numbers)).order_by()
-    return {
-        build.job_id: Outcome(build.pk, build.status, build.end_time, reason(build))
-        for build in builds.only(
-            "job_id", "status", "end_time", "exception_type", "exception_message"
+def _with_newest_builds(ids: Sequence[str]) -> list[Any]:
+    """Return jobs with the numbers of their newest builds, each by one step into an index."""
+    builds: BuildQuerySet = Build.objects.filter(job=OuterRef("pk")).newest_first()
+    jobs = Job.objects.filter(pk__in=ids).order_by().only("pk", "config")
+    return list(
+        jobs.annotate(
+            latest=Subquery(builds.successful().values("pk")[:1]),
+            built_from=Subquery(builds.successful().values("payload__config")[:1]),
+            finished=Subquery(builds.finished().values("pk")[:1]),
+            failed=Subquery(builds.filter(status=Build.Status.FAILED).values("pk")[:1]),
+            is_running=Exists(builds.running().order_by()),
         )
-    }
+    )
 
 
 def reason(build: Build) -> str:
@@ -336,32 +353,12 @@ def reason(build: Build) -> str:
     return build.exception_message
 
 
-def _unfinished(ids: Sequence[str]) -> dict[str, list[Build]]:
-    rank = Window(RowNumber(), partition_by=F("job"), order_by=F("pk").desc())
-    builds = Build.objects.finished(False).filter(job__in=ids).annotate(rank=rank)
-    found: dict[str, list[Build]] = defaultdict(list)
-    for build in builds.filter(rank__lte=UNFINISHED_SHOWN).order_by("-pk"):
-        found[build.job_id].append(build)
-    return dict(found)
-
-
 def _inputs(numbers: Sequence[int]) -> dict[int, dict[str, int]]:
     found: dict[int, dict[str, int]] = defaultdict(dict)
     links = BuildDependency.objects.filter(build__in=numbers)
     for number, job_id, used in links.values_list("build_id", "job_id", "dep_build_number"):
         found[number][job_id] = used
     return dict(found)
-
-
-def _changed(jobs: Sequence[Job], latest: Mapping[str, int]) -> set[str]:
-    """Return the jobs whose block says something else than it did for their latest success."""
-    numbers = {latest[job.pk]: job for job in jobs if job.pk in latest}
-    configs = BuildPayload.objects.filter(build__in=list(numbers)).values_list("pk", "config")
-    return {
-        numbers[number].pk
-        for number, config in configs
-        if _of_the_run(config) != _of_the_run(numbers[number].config)
-    }
 
 
 def _of_the_run(config: Any) -> dict[str, Any]:

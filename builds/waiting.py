@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -23,8 +23,15 @@ IN_PLACE = "its turn comes where its plan runs"
 Status = Build.Status
 
 
-def reasons(builds: Iterable[Build]) -> dict[int, str]:
-    """Return what each of `builds` that has not begun waits for, by its number."""
+def reasons(
+    builds: Iterable[Build],
+    limits: Mapping[str, int | None] | None = None,
+    clusters: Sequence[Cluster] | None = None,
+) -> dict[int, str]:
+    """Return what each of `builds` that has not begun waits for, by its number.
+
+    `limits` are the `concurrency` of their jobs, `clusters` those that live: where these are known.
+    """
     found = [build for build in builds if build.status in Build.UNSTARTED]
     texts = {
         build.pk: IN_PLACE if build.in_place else NOT_ASKED
@@ -34,16 +41,17 @@ def reasons(builds: Iterable[Build]) -> dict[int, str]:
     texts |= inputs_awaited([build.pk for build in found if build.status == Status.WAITING])
     queued = [build for build in found if build.status == Status.QUEUED]
     if queued:
-        limits = Job.objects.filter(pk__in={build.job_id for build in queued})
-        limited = dict(limits.exclude(concurrency=None).values_list("pk", "concurrency"))
-        site = Site.now()
-        texts |= {build.pk: why_queued(build, limited.get(build.job_id), site) for build in queued}
+        if limits is None:
+            jobs = Job.objects.filter(pk__in={build.job_id for build in queued})
+            limits = dict(jobs.exclude(concurrency=None).values_list("pk", "concurrency"))
+        site = Site.now(clusters)
+        texts |= {build.pk: why_queued(build, limits.get(build.job_id), site) for build in queued}
     return texts
 
 
-def unserved(name: str) -> str:
+def unserved(name: str, clusters: Sequence[Cluster] | None = None) -> str:
     """Say that no live cluster serves a queue, and how to start one; "" when one does."""
-    return _nobody_serves(name, list(services.live_clusters()))
+    return _nobody_serves(name, list(services.live_clusters()) if clusters is None else clusters)
 
 
 @dataclass(frozen=True)
@@ -56,15 +64,16 @@ class Site:
     time: datetime
 
     @classmethod
-    def now(cls) -> Site:
-        """Look at the database."""
+    def now(cls, clusters: Sequence[Cluster] | None = None) -> Site:
+        """Look at the database; `clusters` are those that live, where they are known."""
         by_job: dict[str, int] = defaultdict(int)
         by_queue: dict[str, int] = defaultdict(int)
         running = Build.objects.running().order_by().values_list("job_id", "queue", "in_place")
         for job_id, name, in_place, count in running.annotate(count=Count("pk")):
             by_job[job_id] += count
             by_queue[name] += 0 if in_place else count
-        return cls(list(services.live_clusters()), by_job, by_queue, timezone.now())
+        alive = list(services.live_clusters()) if clusters is None else clusters
+        return cls(alive, by_job, by_queue, timezone.now())
 
 
 def why_queued(build: Build, limit: int | None, site: Site) -> str:

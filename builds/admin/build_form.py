@@ -212,7 +212,7 @@ class BuildFormPage:
 
     def show(self, form: BuildForm) -> HttpResponse:
         """Show the form as it is filled in, with what it would run."""
-        status = job_status(self.job)
+        status = job_status(self.job, form.links)
         shown, problem = self._preview(form)
         why_not = services.why_not_buildable(self.job) if self.job.retired else ""
         context = asking.page_context(
@@ -272,7 +272,7 @@ class BuildFormPage:
         wanted = self.wanted(form)
         if wanted.options.are_plain:
             return Look([previews.preview(wanted)])
-        plan = services.plan_for(wanted)
+        plan = services.plan_for(wanted, form.links)
         return Look(previews.previews_of(wanted, plan), plan)
 
 

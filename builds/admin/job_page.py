@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
 from typing import Any
 
 from django.contrib.admin.utils import quote
-from django.core.paginator import Paginator
-from django.db.models import Q, Subquery
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
+from builds import context_processors
+from builds.admin.paging import BoundedPaginator
+from builds.crews import is_alive
 from builds.forms import BuildFilter
 from builds.models import Build
 from builds.pages import refreshing
 from builds.pages.recent import strip_of
 from builds.pages.schedule import schedule_part
 from builds.readiness import why_not
-from builds.status import JobStatus, job_statuses, reason
+from builds.status import JobStatus, job_links, job_statuses, reason
+from builds.upkeep_models import Cluster
 from builds.waiting import reasons, unserved
 from jobs import tags
 from jobs.docs import call_code_of
@@ -29,11 +34,47 @@ BUILDS_SHOWN = 25  # per page
 NEIGHBOURS_SHOWN = 100
 
 
-def job_page(job: Job, request: HttpRequest) -> dict[str, Any]:
+@dataclass
+class Look:
+    """What a job's page and its stamp are both made from, looked up once."""
+
+    job: Job
+
+    @cached_property
+    def links(self) -> dict[str, list[str]]:
+        """What each job depends on."""
+        return job_links()
+
+    @cached_property
+    def users(self) -> list[str]:
+        """The jobs that depend on this one."""
+        return [name for name, needs in self.links.items() if self.job.pk in needs]
+
+    @cached_property
+    def neighbours(self) -> list[list[Job]]:
+        """The first jobs that it needs, and the first that need it."""
+        return _jobs_of(self.links.get(self.job.pk, []), self.users)
+
+    @cached_property
+    def statuses(self) -> dict[str, JobStatus]:
+        """Where all these stand."""
+        return job_statuses([self.job, *chain(*self.neighbours)], self.links)
+
+    @cached_property
+    def clusters(self) -> list[Cluster]:
+        """The clusters that live, or did a few seconds ago."""
+        return [one for one in context_processors.clusters() if is_alive(one)]
+
+    @property
+    def status(self) -> JobStatus:
+        """Where the job stands."""
+        return self.statuses[self.job.pk]
+
+
+def job_page(look: Look, request: HttpRequest) -> dict[str, Any]:
     """Return where the job stands, what it does, its neighbours and its builds."""
-    needs = [link.depends_on for link in _links(job.dependency_links, "depends_on")]
-    needed_by = [link.job for link in _links(job.dependent_links, "job")]
-    statuses = job_statuses({one.pk: one for one in [job, *needs, *needed_by]}.values())
+    job, statuses = look.job, look.statuses
+    needs, needed_by = look.neighbours
     docs = job.docs if isinstance(job.docs, dict) else {}
     return {
         "job": job,
@@ -47,17 +88,21 @@ def job_page(job: Job, request: HttpRequest) -> dict[str, Any]:
         "needs": [(one, statuses[one.pk]) for one in needs],
         "needed_by": [(one, statuses[one.pk]) for one in needed_by],
         "needs_hidden": max(len(statuses[job.pk].dependencies) - len(needs), 0),
-        "needed_by_hidden": max(job.dependent_links.count() - len(needed_by), 0),
-        "unserved": "" if job.retired else unserved(job.queue),
+        "needed_by_hidden": len(look.users) - len(needed_by),
+        "unserved": "" if job.retired else unserved(job.queue, look.clusters),
         "schedule": schedule_part(job),
         "graph_url": reverse("admin:jobs_job_graph", args=[quote(job.pk)]),
-        **(_builds(job, statuses[job.pk], request) if _may_see_builds(request) else {}),
+        **(_builds(look, request) if _may_see_builds(request) else {}),
     }
 
 
-def _links(links: Any, name: str) -> list[Any]:
-    order = "position" if name == "depends_on" else "job__position"
-    return list(links.select_related(name).order_by(order)[:NEIGHBOURS_SHOWN])
+def _jobs_of(*lists: Sequence[str]) -> list[list[Job]]:
+    """Return the first jobs of each list of ids, in one query."""
+    shown = [names[:NEIGHBOURS_SHOWN] for names in lists]
+    jobs = Job.objects.defer("config_text", "docs", "notes").in_bulk(
+        {name for names in shown for name in names}
+    )
+    return [[jobs[name] for name in names if name in jobs] for names in shown]
 
 
 def _may_see_builds(request: HttpRequest) -> bool:
@@ -67,14 +112,15 @@ def _may_see_builds(request: HttpRequest) -> bool:
 # --- Builds ---------------------------------------------------------------------------------------
 
 
-def _builds(job: Job, status: JobStatus, request: HttpRequest) -> dict[str, Any]:
+def _builds(look: Look, request: HttpRequest) -> dict[str, Any]:
+    job = look.job
     own = Build.objects.filter(job=job)
     chosen = BuildFilter(request.GET or None, auto_id="builds-%s", label_suffix="")
     wanted = chosen.chosen(own) if chosen.is_bound else own
     listed = wanted.order_by("-id").select_related("requested_by")
-    page = Paginator(listed, BUILDS_SHOWN).get_page(request.GET.get("page"))
-    standing = _standing(job, status)
-    waits = reasons([*standing, *page])
+    page = BoundedPaginator(listed, BUILDS_SHOWN).get_page(request.GET.get("page"))
+    standing = _standing(look.status, page)
+    waits = reasons([*standing, *page], {job.pk: job.concurrency}, look.clusters)
     return {
         "strip": strip_of(job),
         "standing": [build_line(build, waits) for build in standing],
@@ -88,15 +134,18 @@ def _builds(job: Job, status: JobStatus, request: HttpRequest) -> dict[str, Any]
     }
 
 
-def _standing(job: Job, status: JobStatus) -> list[Build]:
-    """Return the unfinished builds, then the latest success, then the last failure."""
-    failed = Build.objects.filter(job=job, status=Build.Status.FAILED).newest_first().values("pk")
-    numbers = [build.pk for build in status.unfinished]
-    numbers += filter(None, [status.latest_successful_build_id])
-    found = Build.objects.filter(Q(pk__in=numbers) | Q(pk=Subquery(failed[:1])))
-    builds = {build.pk: build for build in found.select_related("requested_by").order_by()}
-    bad = [number for number in builds if number not in numbers]
-    return [builds[number] for number in [*numbers, *bad] if number in builds]
+def _standing(status: JobStatus, page: Iterable[Build]) -> list[Build]:
+    """Return the unfinished builds, then the latest success, then the last failure.
+
+    Mostly the page has them all already.
+    """
+    last = [status.latest_successful_build_id, status.last_failed_build_id]
+    numbers = [build.pk for build in status.unfinished] + [number for number in last if number]
+    builds = {build.pk: build for build in page}
+    others = [number for number in numbers if number not in builds]
+    if others:
+        builds |= Build.objects.select_related("requested_by").in_bulk(others)
+    return [builds[number] for number in numbers if number in builds]
 
 
 def build_line(build: Build, waits: Mapping[int, str]) -> dict[str, Any]:

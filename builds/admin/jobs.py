@@ -27,7 +27,7 @@ from builds.admin.filters import YesNoMenu
 from builds.admin.graph import GraphMixin
 from builds.admin.grid import GridMixin
 from builds.admin.job_list import JobChangeList, ProblemMenu, StatusFilter, TagMenu, row_of
-from builds.admin.job_page import job_page
+from builds.admin.job_page import Look, job_page
 from builds.admin.live import live_page
 from builds.admin.live_list import LiveListMixin
 from builds.admin.shared import partial, user_of
@@ -159,17 +159,27 @@ class BuildableJobAdmin(GraphMixin, GridMixin, LiveListMixin, JobAdmin):
         job = self._visible_job(request, object_id)
         if job is None:
             return self._not_there(request, object_id)
-        found = job
+        look = Look(job)
 
         def make() -> dict[str, Any]:
             context = asking.page_context(
-                request, self, title=found.label, object_id=object_id, **job_page(found, request)
+                request, self, title=look.job.label, object_id=object_id, **job_page(look, request)
             )
-            if asking.may_run(request) and not found.retired:
-                context["commands"] = start_of_job(request, found)
+            if asking.may_run(request) and not look.job.retired:
+                context["commands"] = start_of_job(request, look.job)
             return {**context, **(extra_context or {})}
 
-        return live_page(request, "builds/job.html", stamp=lambda: job_stamp(found), make=make)
+        def stamp() -> str:
+            return job_stamp(look.job, look.status)
+
+        return live_page(request, "builds/job.html", stamp=stamp, make=make)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Job]:
+        """Load with one job whether its schedule is paused."""
+        found = super().get_queryset(request)
+        match = request.resolver_match
+        is_page = match is not None and match.url_name == "jobs_job_change"
+        return found.select_related("schedule_pause__paused_by") if is_page else found
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None

@@ -51,7 +51,7 @@ class LongChangeList(ListOfOurs):
 class LongListMixin(LiveListMixin):
     """The list of a table that may have any number of rows: nothing counts them all."""
 
-    list_per_page = 100
+    list_per_page = 50
     list_max_show_all = 0
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER  # they count every row

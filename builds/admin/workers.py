@@ -41,7 +41,7 @@ IN_PLACE_SHOWN = 50
 class ClusterAdmin(LiveListMixin, LiveRowMixin, ReadOnlyMixin, ClusterAdminBase):
     """Hosts, their clusters, what each worker runs."""
 
-    list_per_page = 50
+    list_per_page = 25
     list_max_show_all = 0
     show_full_result_count = False
     sortable_by = ()

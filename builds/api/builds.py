@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal, TypeVar
 
 from django.db import transaction
@@ -21,6 +21,7 @@ from builds.api.auth import require, user_of
 from builds.api.jobs import LISTER
 from builds.api.replies import LINK, answer, refusals, with_next
 from builds.models import Build, BuildPayload, Deletion, LogMessage
+from builds.pages.log_parts import line_at, lines_of
 from builds.presentation import Json, build_detail, build_rows, deletion_detail, log_line
 from jobcontrol.exceptions import BuildStateError, InvalidRequest, NotFound
 from jobcontrol_site import lookup, moments
@@ -34,6 +35,7 @@ MAX_BUILDS = 100  # per page
 MAX_LINES = 1_000  # per page
 MAX_LINES_CHARS = 4 * 1024 * 1024  # of JSON, from which on a page of lines ends
 RETVAL_CHARS = 10_000  # of each build in a list
+WRITTEN_WITHIN = timedelta(minutes=1)  # a line, after its time
 MAX_TEXT = 500  # characters to look for
 
 FLAGS = ("started", "finished", "success", "skipped", "kept")
@@ -208,18 +210,32 @@ def _page(lines: Iterable[LogMessage], limit: int) -> tuple[list[Json], bool]:
 
 
 def _lines(build: Build, filters: LogFilters) -> QuerySet[LogMessage]:
-    found = LogMessage.objects.filter(build=build, pk__gt=filters.after)
+    found = lines_of(build).filter(pk__gt=filters.after)
     if filters.level is not None:
         found = found.filter(level__gte=_read(moments.level, "level", filters.level))
+    # By number too, or all lines before or after would be gone through. With a margin: lines are
+    # written in nearly the order of their times.
     if filters.since is not None:
-        found = found.filter(created__gte=_read(_moment, "since", filters.since))
+        since = _read(_moment, "since", filters.since)
+        start = line_at(build, _moved(since, -WRITTEN_WITHIN))
+        found = found.filter(pk__gte=start or schemas.BIGGEST_ID, created__gte=since)
     if filters.until is not None:
-        found = found.filter(created__lte=_read(_moment, "until", filters.until))
+        until = _read(_moment, "until", filters.until)
+        end = line_at(build, _moved(until, WRITTEN_WITHIN))
+        found = found.filter(pk__lte=end or schemas.BIGGEST_ID, created__lte=until)
     if filters.text:
         if "\x00" in filters.text:
             raise InvalidRequest("text: no line contains a NUL character.")
         found = found.filter(message__icontains=filters.text)
-    return found.order_by("pk")
+    return found
+
+
+def _moved(moment: datetime, by: timedelta) -> datetime:
+    """Return a moment so much later, or itself at an end of the calendar."""
+    try:
+        return moment + by
+    except OverflowError:
+        return moment
 
 
 def _read(reader: Callable[[str], T], name: str, text: str) -> T:

@@ -49,7 +49,7 @@ def _build_page(build: Build, query: Mapping[str, str]) -> dict[str, Any]:
         "duration": build.duration(timezone.now()),
         "timeout": build.timeout.total_seconds() if build.timeout else None,
         "waits_until": _waits_until(build),
-        "waits_for": reasons([build]).get(build.pk, ""),
+        "waits_for": reasons([build], {build.job_id: build.job.concurrency}).get(build.pk, ""),
         "worker": worker_label(build.worker),
         "inputs": build.inputs.select_related("job", "dep_build").order_by("pk"),
         "run_again": run_again_address(build),
@@ -116,9 +116,13 @@ def consumers_of(build: Build) -> QuerySet[Build]:
 def consumers_part(build: Build) -> dict[str, Any]:
     """Return the newest builds that used this one, and how many there are, up to a bound."""
     found = consumers_of(build)
+    first = list(found.select_related("job")[: CONSUMERS_SHOWN + 1])
+    count = len(first)
+    if count > CONSUMERS_SHOWN:
+        count = found.values("pk")[: CONSUMERS_COUNTED + 1].count()
     return {
-        "consumers": found.select_related("job")[:CONSUMERS_SHOWN],
-        "consumer_count": found.values("pk")[: CONSUMERS_COUNTED + 1].count(),
+        "consumers": first[:CONSUMERS_SHOWN],
+        "consumer_count": count,
         "consumers_counted": CONSUMERS_COUNTED,
     }
 

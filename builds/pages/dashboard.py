@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
-from django.db.models import Case, Count, Exists, OuterRef, Q, Value, When, Window
+from django.db.models import Case, Count, Exists, OuterRef, Value, When, Window
 from django.db.models.functions import Left, Now
 from django.utils import timezone
 
@@ -196,16 +196,18 @@ def _roots(numbers: Sequence[int]) -> dict[int, Bar]:
     """Return the progress of builds: one row of each that reports a total of all, else all rows."""
     if not numbers:
         return {}
-    rows = BuildProgress.objects.filter(build__in=numbers).order_by("build_id", "position")
-    whole = BuildProgress.objects.filter(build=OuterRef("build"), group_digest=ROOT_DIGEST)
-    wanted = rows.filter(Q(group_digest=ROOT_DIGEST) | ~Exists(whole))
+    rows = BuildProgress.objects.order_by("build_id", "position")
     columns = ("build_id", "group_name", "current", "total", "status_line")
-    found = list(wanted.values_list(*columns)[: BARS_READ + 1])
+    whole = rows.filter(build__in=numbers, group_digest=ROOT_DIGEST).values_list(*columns)
+    found = list(whole)
+    rest = set(numbers) - {row[0] for row in found}
+    if rest:
+        found += rows.filter(build__in=rest).values_list(*columns)[: BARS_READ + 1]
     tables: dict[int, list[Report]] = {}
     for number, name, current, total, line in found:
         report = Report(tuple(json.loads(name)), current, total, line, updated=0.0)
         tables.setdefault(number, []).append(report)
-    if len(found) > BARS_READ:
+    if len(found) - len(numbers) + len(rest) > BARS_READ:
         del tables[found[-1][0]]  # a part of its sum would be a lie
     return {number: make_bars(table) for number, table in tables.items()}
 

@@ -84,12 +84,15 @@ def progress_part(build: Build, query: Mapping[str, str]) -> dict[str, Any]:
 
     `query` may name branches to be `open`ed, or ask for the whole tree by `progress=all`.
     """
+    nothing = {"progress": [], "progress_count": 0}
+    if not build.started:
+        return nothing
     root = read_bars(build)
     if root.report is None and not root.children:
-        return {"progress": [], "progress_count": 0}
+        return nothing
     report = root.report
     if report is not None and not root.children and not any(report[1:4]):
-        return {"progress": [], "progress_count": 0}
+        return nothing
     view = _view(build, query)
     count = sum(not bar.is_range for bar in root.walk())
     rows = rows_of([root], view, opened_branches(root, view))

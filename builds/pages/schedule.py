@@ -40,7 +40,8 @@ def schedule_part(job: Job) -> dict[str, Any]:
     entries = entries_of(job)
     if not (entries or last):
         return {}
-    pause = SchedulePause.objects.filter(job=job).select_related("paused_by").first()
+    # Comes with the job, where its page looked it up (`Job.schedule_pause`).
+    pause = getattr(job, "schedule_pause", None)
     return {
         "entries": [_entry_line(entry) for entry in entries.values()],
         "pause": pause,

@@ -13,8 +13,8 @@ from django.utils import timezone
 
 from builds.models import Build, BuildProgress, Deletion
 from builds.plan_models import Plan
-from builds.schedule_models import ScheduledRun, SchedulePause
-from builds.status import job_statuses
+from builds.schedule_models import ScheduledRun
+from builds.status import JobStatus
 from builds.waiting import reasons
 from jobs.models import ConfigRevision, Job
 
@@ -42,7 +42,7 @@ def build_stamp(build: Build) -> str:
         # New lines of its log come by themselves (see log.js).
         facts.append(BuildProgress.objects.filter(build=build).aggregate(Max("updated")))
     else:
-        facts.append(reasons([build]).get(build.pk))
+        facts.append(reasons([build], {build.job_id: build.job.concurrency}).get(build.pk))
     if build.heartbeat and not build.finished:
         facts.append(int(build.heartbeat.timestamp()) // HEARTBEAT_STEP)
     return stamp_of(*facts)
@@ -57,18 +57,17 @@ def plan_stamp(plan: Plan) -> str:
     return stamp_of(counts, rest, follower)
 
 
-def job_stamp(job: Job) -> str:
-    """Return the stamp of a job's page."""
+def job_stamp(job: Job, status: JobStatus) -> str:
+    """Return the stamp of a job's page; the job comes with its `schedule_pause`."""
     own = Build.objects.filter(job=job).newest_first()
     columns = ("pk", "status", "start_time", "end_time", "cancel_requested", "deleting", "keep")
     builds = list(own.values_list(*columns)[:BUILDS_READ])
-    status = job_statuses([job])[job.pk]
     facts: list[object] = [builds, status.status, status.stale_reasons, status.missing]
     facts += [job.synced_at, job.problem, job.retired]
     if job.schedules:
         runs = ScheduledRun.objects.filter(job=job).exclude(state=ScheduledRun.State.PLANNED)
         facts.append(runs.values_list("pk", "state").first())
-        facts.append(SchedulePause.objects.filter(job=job).values_list("pk").first())
+        facts.append(hasattr(job, "schedule_pause"))
     return stamp_of(*facts)
 
 

@@ -29,10 +29,10 @@ from builds.services.wishes import (
     snapshot,
     snapshot_of_job,
 )
-from builds.status import job_statuses, pinned_builds
+from builds.status import job_links, own_stale_reasons, pinned_builds
 from jobcontrol.exceptions import BuildStateError, InvalidRequest, MissingDependencies
 from jobs import graph, registry, tags
-from jobs.models import Job, JobDependency
+from jobs.models import Job
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -45,16 +45,18 @@ Status = Build.Status
 # --- What would be built --------------------------------------------------------------------------
 
 
-def plan_for(request: Request) -> planning.Plan:
+def plan_for(request: Request, links: Mapping[str, list[str]] | None = None) -> planning.Plan:
     """Return what a request would build, use and not be able to build; nothing is recorded.
 
+    `links` are those of `job_links`, where they were looked up already.
     A bounded number of queries for any number of jobs. Raises InvalidRequest for what can't be
     asked at all: a retired job, arguments that don't fit, builds or jobs that don't belong.
     """
     job = request.job
     snapshot(request)
     wrong = wrong_pins(job, request.dependency_builds, usable_builds(_numbers(request)))
-    facts = _facts(job, {*request.dependency_builds, *request.options.build_now})
+    chosen = {*request.dependency_builds, *request.options.build_now}
+    facts = _facts(job, chosen, job_links() if links is None else links)
     plan = planning.make_plan(job.pk, facts, request.options, request.dependency_builds)
     if wrong:
         raise InvalidRequest(wrong)
@@ -65,11 +67,12 @@ def _numbers(request: Request) -> Iterable[int]:
     return request.dependency_builds.values()
 
 
-def _facts(target: Job, chosen: Collection[str]) -> dict[str, JobFacts]:
-    links = links_of_jobs()
+def _facts(
+    target: Job, chosen: Collection[str], links: Mapping[str, list[str]]
+) -> dict[str, JobFacts]:
     wanted = planning.relevant_jobs(links, target.pk)
     jobs = list(_jobs(wanted).values())
-    statuses = job_statuses(jobs)
+    stale = own_stale_reasons(wanted, links)
     latest = latest_successful_builds(wanted)
     pins = {job.pk: _pins(job, links[job.pk]) for job in jobs}
     # What was chosen for the target stands in place of what its file pins.
@@ -81,20 +84,11 @@ def _facts(target: Job, chosen: Collection[str]) -> dict[str, JobFacts]:
         found[job.pk] = JobFacts(
             dependencies=links[job.pk],
             latest=latest.get(job.pk),
-            stale=statuses[job.pk].own_stale_reasons,
+            stale=stale[job.pk],
             pins=pins[job.pk],
             protected=job.protected,
             refusal=retired or wrong_pins(job, pins[job.pk], usable),
         )
-    return found
-
-
-def links_of_jobs() -> dict[str, list[str]]:
-    """Return the dependencies of every job, by id, in the order of the file."""
-    found: dict[str, list[str]] = {name: [] for name in Job.objects.values_list("pk", flat=True)}
-    links = JobDependency.objects.order_by("position").values_list("job_id", "depends_on_id")
-    for name, dependency in links:
-        found[name].append(dependency)
     return found
 
 
@@ -315,7 +309,7 @@ def _resumed(
 
     `attempts` has the newest try of each build of the plan.
     """
-    links = links_of_jobs()
+    links = job_links()
     used = _used_by([one.pk for one in again])
     wanted = {one.job_id for one in again}
     ended = {one.pk for one in again}

@@ -12,6 +12,7 @@ from django.utils import timezone
 from rich.text import Text
 
 from builds.models import Build, LogMessage
+from builds.pages.log_parts import lines_of
 from builds.presentation import log_line
 from jobcontrol.utils import TracebackInfo
 from jobcontrol_site import moments, output
@@ -56,14 +57,14 @@ class Command(BaseCommand):
 
 
 def _matching(build: Build, options: dict[str, Any]) -> QuerySet[LogMessage]:
-    found = LogMessage.objects.filter(build=build, level__gte=options["level"])
+    found = lines_of(build).filter(level__gte=options["level"])
     if options["since"]:
         found = found.filter(created__gte=options["since"])
     if options["until"]:
         found = found.filter(created__lte=options["until"])
     if options["text"]:
         found = found.filter(message__icontains=options["text"])
-    return found.order_by("pk")
+    return found
 
 
 def read_log(

@@ -4,6 +4,8 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from builds.api import schemas
 from builds.models import Build, BuildPayload, LogMessage
@@ -348,3 +350,20 @@ def test_what_has_ended_is_not_cancelled(operator, viewer):
     assert f"build #{made.pk} is successful already" in reply.json()["detail"]
     refused(operator.request("POST", "build/987654/cancel"), 404)
     refused(viewer.request("POST", f"build/{made.pk}/cancel"), 403)
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="a trap of PostgreSQL's planner")
+@pytest.mark.parametrize("edge", ["api", "command"])
+def test_a_log_is_read_by_the_index_of_its_build(viewer, edge):
+    number = make().pk
+    LogMessage.objects.bulk_create(
+        LogMessage(build_id=number, created=NOON, level=20, logger="x", message=f"line {n}")
+        for n in range(3)
+    )
+    with CaptureQueriesContext(connection) as queries:
+        if edge == "api":
+            assert len(viewer.get(f"build/{number}/log").json()) == 3
+        else:
+            assert len(run_json("build_log", number)) == 3
+    (read, *_) = [one["sql"] for one in queries if 'FROM "builds_logmessage"' in one["sql"]]
+    assert read.partition("ORDER BY")[2].startswith(' "builds_logmessage"."build_id"')
