@@ -106,8 +106,9 @@ def test_never_more_than_the_limit_and_never_fewer_while_some_wait(noting: Site)
     print(
         f"{last - begun:.1f} s, {short:.1f} s with fewer; {len(late)} of {len(gaps)} gaps were long"
     )
-    # Between two builds an outcome is stored and the next one claimed, of three in turn.
-    assert short < 0.5 * (last - begun)
+    # Between two builds an outcome is stored and the next one claimed, of three in turn. Where only
+    # the supervisor finds the next one, it is nearly all of the time.
+    assert short < 0.7 * (last - begun)
     # Long ones are those in which nobody but the supervisor found what was to begin.
     assert len(late) < 0.1 * len(gaps)
 
