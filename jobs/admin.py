@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import EmptyResultSet
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
@@ -44,11 +45,24 @@ class ListOfOurs(ChangeList):
     def get_queryset(
         self, request: HttpRequest, exclude_parameters: list[str | None] | None = None
     ) -> QuerySet[Any]:
-        """Filter; a NUL in a filter leads back to the whole list, as other odd filters do."""
-        values = (value for found in self.get_filters_params().values() for value in found)
+        """Filter; what no database can be asked leads back to the list, as odd filters do."""
+        values = [value for found in self.get_filters_params().values() for value in found]
         if any("\x00" in value for value in values):
             raise IncorrectLookupParameters
-        return super().get_queryset(request, exclude_parameters)
+        rows = super().get_queryset(request, exclude_parameters)
+        if values:
+            _need_askable(rows)
+        return rows
+
+
+def _need_askable(rows: QuerySet[Any]) -> None:
+    """Refuse times that are before the first or after the last one when told in UTC."""
+    try:
+        rows.query.sql_with_params()
+    except EmptyResultSet:
+        return  # it is known to find nothing
+    except OverflowError as error:
+        raise IncorrectLookupParameters from error
 
 
 class TitledMixin(AnyAdminBase):

@@ -103,8 +103,8 @@ def point(page: Page) -> None:
 
 def find(page: Page) -> None:
     """Look for a job in the graph."""
-    page.get_by_label("Find").fill("report")
-    page.get_by_label("Find").press("Enter")
+    page.get_by_label("Find", exact=True).fill("report")
+    page.get_by_label("Find", exact=True).press("Enter")
 
 
 def fitted(page: Page) -> None:

@@ -71,8 +71,8 @@ def test_states_change_while_the_readers_view_stays(page: Page, running: Running
     running.close_gate("aisles")
     page.set_viewport_size({"width": 900, "height": 700})
     page.goto("/admin/jobs/job/graph/")
-    page.get_by_label("Find").fill("aisles")
-    page.get_by_label("Find").press("Enter")
+    page.get_by_label("Find", exact=True).fill("aisles")
+    page.get_by_label("Find", exact=True).press("Enter")
     expect(node(page, "aisles")).to_have_class(re.compile("jc-current"))
     page.get_by_role("button", name="Larger").click()
     page.get_by_role("button", name="Larger").click()
@@ -97,7 +97,7 @@ def test_states_change_while_the_readers_view_stays(page: Page, running: Running
 
 def test_a_job_is_found_in_the_picture(page: Page):
     page.goto("/admin/jobs/job/graph/")
-    find = page.get_by_label("Find")
+    find = page.get_by_label("Find", exact=True)
     find.fill("NUMBER")
     word = page.locator(".jc-graph-found")
     expect(word).to_have_text(re.compile(r"^\d+ found$"))
@@ -162,9 +162,9 @@ def test_the_picture_is_made_smaller_and_larger_by_keys(page: Page):
 def test_without_scripts_the_graph_is_searched_folded_and_fitted(contexts):
     page = contexts(java_script_enabled=False).new_page()
     page.goto("/admin/jobs/job/graph/")
-    page.get_by_label("Find").fill("Twice the number")
+    page.get_by_label("Find", exact=True).fill("Twice the number")
     page.get_by_label("Groups").select_option("tag")
-    page.get_by_label("Find").press("Enter")
+    page.get_by_label("Find", exact=True).press("Enter")
     expect(picture(page).locator(".jc-node-found")).to_have_count(1)
     toggles = picture(page).locator(".jc-toggle")
     toggles.first.click()

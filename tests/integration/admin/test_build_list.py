@@ -41,6 +41,8 @@ def test_odd_filters_are_no_error(viewer):
     url = reverse("admin:builds_build_changelist")
     for query in (
         "?status__exact=%00",
+        "?created__gte=0001-01-01T00:00:00%2B14:00",
+        "?created__lt=9999-12-31T23:59:59-14:00",
         "?inputs__dep_build__id__exact=x",
         "?p=9999",
         "?o=9",
