@@ -194,7 +194,7 @@ def _changed(jobs: Iterable[Any]) -> set[str]:
     return {
         job.pk
         for job in jobs
-        if job.latest and _of_the_run(job.built_from) != _of_the_run(job.config)
+        if job.built_from is not None and _of_the_run(job.built_from) != _of_the_run(job.config)
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from urllib.parse import urlencode
 
 from playwright.sync_api import Locator, Page, expect
 
@@ -13,7 +14,7 @@ PATIENCE = 90  # seconds; only ends a test that would hang
 
 def open_job(page: Page, title: str) -> None:
     """Go to a job's page by the list."""
-    page.goto("/admin/jobs/job/")
+    page.goto(f"/admin/jobs/job/?{urlencode({'q': title})}")
     page.get_by_role("row").get_by_role("link", name=title).first.click()
     expect(page).to_have_url(re.compile(r"/jobs/job/.+/change/"))
 

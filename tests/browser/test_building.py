@@ -110,7 +110,7 @@ def test_markup_in_titles_ids_and_arguments_is_text(page: Page):
 
 
 def test_a_build_is_started_with_the_keyboard_alone(page: Page):
-    page.goto("/admin/jobs/job/")
+    page.goto("/admin/jobs/job/?q=By+keyboard")
     link = page.get_by_role("link", name="By keyboard")
     press_until_focused(page, link)
     page.keyboard.press("Enter")

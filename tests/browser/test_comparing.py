@@ -26,7 +26,7 @@ def test_a_failure_is_one_click_away_from_the_last_success(contexts, running, se
     same.get_by_role("heading", name="Arguments").click()
     expect(same.locator(".jc-text")).to_contain_text("kiln")
     # What only one log says stands below its heading, not over the page.
-    expect(page.locator("#log .jc-said")).to_have_css("position", "static")
+    expect(page.locator("#log .jc-one-sided")).to_have_css("position", "static")
     assert severe(page) == []
 
     page.set_viewport_size(NARROW)

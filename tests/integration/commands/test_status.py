@@ -260,13 +260,13 @@ def test_queries_do_not_grow_with_jobs_and_builds(django_assert_num_queries):
         for state in ("SUCCESSFUL", "FAILED", "QUEUED"):
             made(f"j{number}", state)
     every = list(Job.objects.active())
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(4):
         found = job_statuses(every)
     assert len(found) == 60
     assert found["j59"].dependencies == ("j58",)
     assert found["j59"].stale_reasons == ("j58 is a dependency now", "j58 is itself outdated")
     last = Job.objects.get(pk="j59")
-    with django_assert_num_queries(7):
+    with django_assert_num_queries(4):
         alone = job_status(last)
     assert alone == found["j59"]
 
