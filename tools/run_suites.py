@@ -34,6 +34,12 @@ ONCE = tuple(
     for name in ("api", "cancelling", "documents", "examples", "launch")
 )
 
+# About half of what is looked at in a browser, by the time it takes.
+SEEN_FIRST = tuple(
+    f"tests/browser/test_{name}.py"
+    for name in ("every_page", "graph", "habits", "live", "live_lists", "logs")
+)
+
 PAGES = tuple(f"tests/integration/{name}" for name in ("admin", "api", "security"))
 
 
@@ -59,7 +65,8 @@ SUITES = (
     Suite("faults and stops on SQLite", "sqlite", PATIENT),
     Suite("processes on PostgreSQL", "postgres", ("tests/process",), without=PATIENT + ONCE),
     Suite("processes on SQLite", "sqlite", ("tests/process",), without=PATIENT),
-    Suite("browser", "sqlite", ("tests/browser",)),
+    Suite("browser, first half", "sqlite", SEEN_FIRST),
+    Suite("browser, second half", "sqlite", ("tests/browser",), without=SEEN_FIRST),
     # The longest of those that compute begin to do so early.
     Suite("pages on PostgreSQL", "postgres", PAGES, nice=2),
     Suite("integration on PostgreSQL", "postgres", ("tests/integration",), without=PAGES, nice=2),
