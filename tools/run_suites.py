@@ -70,7 +70,8 @@ SUITES = (
     # The longest of those that compute begin to do so early.
     Suite("pages on PostgreSQL", "postgres", PAGES, nice=2),
     Suite("integration on PostgreSQL", "postgres", ("tests/integration",), without=PAGES, nice=2),
-    Suite("integration on SQLite", "sqlite", ("tests/integration",), nice=5),
+    Suite("pages on SQLite", "sqlite", PAGES, nice=3),
+    Suite("integration on SQLite", "sqlite", ("tests/integration",), without=PAGES, nice=3),
     Suite("unit", "sqlite", ("tests/unit",), nice=10),
 )
 
