@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -31,8 +30,9 @@ REQUEST = """
             services.request_build(job=job, trigger="cli")
 """
 BUILDS, LIMIT = 200, 3
-# On PostgreSQL longer than a worker goes on claiming: the next one needs a wake-up of its own.
-SECONDS = 1.1 if os.environ.get("JOBCONTROL_TEST_DB") == "postgres" else 0.3
+SECONDS = 0.5
+# Longer than a worker goes on claiming: the next one needs a wake-up of its own.
+LONG = 1.1
 
 
 @pytest.fixture
@@ -44,6 +44,10 @@ def noting(site: Site) -> Site:
           - id: limited
             function: noting:note
             args: ["{site.folder}/limited", {SECONDS}]
+            concurrency: {LIMIT}
+          - id: long
+            function: noting:note
+            args: ["{site.folder}/long", {LONG}]
             concurrency: {LIMIT}
           - id: free
             function: noting:note
@@ -102,15 +106,21 @@ def test_never_more_than_the_limit_and_never_fewer_while_some_wait(noting: Site)
             gaps[-1] += until - moment
         elif gaps[-1]:
             gaps.append(0.0)
-    short, late = sum(gaps), [gap for gap in gaps if gap > 0.5]
-    print(
-        f"{last - begun:.1f} s, {short:.1f} s with fewer; {len(late)} of {len(gaps)} gaps were long"
-    )
-    # Between two builds an outcome is stored and the next one claimed, of three in turn. Where only
-    # the supervisor finds the next one, it is nearly all of the time.
+    short = sum(gaps)
+    print(f"{last - begun:.1f} s, {short:.1f} s with fewer, at most {max(gaps):.1f} s at once")
+    # Between two builds an outcome is stored and the next one claimed: 4 % of the time on an idle
+    # machine, half of it on a loaded one; all of it where a place stays empty.
     assert short < 0.7 * (last - begun)
-    # Long ones are those in which nobody but the supervisor found what was to begin.
-    assert len(late) < 0.1 * len(gaps)
+
+
+def test_who_ends_wakes_the_next_one_of_a_limited_job(noting: Site):
+    """The loop that would find it a second later stands still meanwhile."""
+    count = 4 * LIMIT
+    with noting.cluster(WORKERS=6) as cluster, noting.standstill(cluster):
+        ask(noting, long=count)
+        wait_for(lambda: noting.finished() == count)
+    ran = steps(lines(noting.folder / "long"))
+    assert max(running for _, running in ran) == LIMIT
 
 
 @pytest.mark.parametrize("broker", ["database", "redis"])

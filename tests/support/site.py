@@ -245,6 +245,33 @@ class Site:
             cursor = server.execute(text)
             return cursor.fetchall() if cursor.description else []
 
+    @contextmanager
+    def standstill(self, cluster: Cluster) -> Iterator[None]:
+        """Stop the main process of `cluster`, where it holds no lock of the database."""
+        self._stop_between_writes(cluster.process)
+        try:
+            yield
+        finally:
+            cluster.process.send_signal(signal.SIGCONT)
+
+    def _stop_between_writes(self, process: subprocess.Popen[bytes]) -> None:
+        if self.database_url.startswith("sqlite"):
+            path = self.database_url.removeprefix("sqlite:///")
+            with closing(sqlite3.connect(path, timeout=60, isolation_level=None)) as connection:
+                connection.execute("BEGIN IMMEDIATE")  # so nobody else writes
+                process.send_signal(signal.SIGSTOP)
+            return
+        open_ones = (
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+            " AND pid <> pg_backend_pid() AND xact_start IS NOT NULL"
+        )
+        process.send_signal(signal.SIGSTOP)
+        while self.sql(open_ones):
+            process.send_signal(signal.SIGCONT)
+            time.sleep(0.2)
+            process.send_signal(signal.SIGSTOP)
+            time.sleep(0.1)
+
     def finished(self) -> int:
         """Return how many builds are finished."""
         ((count,),) = self.sql("SELECT count(*) FROM builds_build WHERE end_time IS NOT NULL")
