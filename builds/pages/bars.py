@@ -125,7 +125,7 @@ class Bar:
             waiting.extend(reversed(bar.children))
 
 
-_COLUMNS = (
+COLUMNS = (
     *("build_id", "group_name", "current", "total"),
     Left("status_line", STATUS_SHOWN + 1),
     *("updated", "first_current", "seconds", "reports"),
@@ -135,25 +135,26 @@ _COLUMNS = (
 def read_bars(build: Build) -> Bar:
     """Return the root of the tree that a build reported."""
     rows = BuildProgress.objects.filter(build=build).order_by("position")
-    return make_bars(_report(*columns) for _, *columns in rows.values_list(*_COLUMNS))
+    return make_bars(report_of(*columns) for _, *columns in rows.values_list(*COLUMNS))
 
 
 def read_few_bars(builds: Iterable[Build], most: int) -> dict[int, Bar] | None:
     """Return the roots of builds' trees by number; None for more than `most` bars in all."""
     numbers = [build.pk for build in builds]
     rows = BuildProgress.objects.filter(build__in=numbers).order_by("build_id", "position")
-    found = list(rows.values_list(*_COLUMNS)[: most + 1])
+    found = list(rows.values_list(*COLUMNS)[: most + 1])
     if len(found) > most:
         return None
     reports: dict[int, list[Report]] = {number: [] for number in numbers}
     for number, *columns in found:
-        reports[number].append(_report(*columns))
+        reports[number].append(report_of(*columns))
     return {number: make_bars(some) for number, some in reports.items()}
 
 
-def _report(
+def report_of(
     name: str, current: int, total: int, text: str, updated: datetime, *pace: int | float | None
 ) -> Report:
+    """Return what a row says, from its columns after the build's number."""
     path = tuple(json.loads(name))
     return Report(path, current, total, text, updated.timestamp(), *pace)  # type: ignore[arg-type]
 
