@@ -90,12 +90,12 @@ class BuildAdmin(LongListMixin, ReadOnlyMixin, ComparingViews):
 
     def get_search_results(
         self,
-        request: HttpRequest,  # noqa: ARG002 - Django's signature
+        request: HttpRequest,
         queryset: QuerySet[Build],
         search_term: str,
     ) -> tuple[QuerySet[Build], bool]:
         """Search by number and by job."""
-        return filters.search(queryset, search_term), False
+        return filters.search(request, queryset, search_term), False
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
         """Allow the links "builds of this job", "of this plan" and "that use this one"."""
