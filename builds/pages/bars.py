@@ -157,10 +157,10 @@ def _reports(rows: Sequence[tuple[Any, ...]]) -> Iterator[tuple[int, Report]]:
         yield number, Report(path, current, total, text, updated.timestamp(), *pace)
 
 
-def database_now(build: Build) -> float:
+def database_now(build: Build) -> datetime:
     """Return this moment in database time, by which reports are stamped."""
     now: datetime | None = Build.objects.filter(pk=build.pk).values_list(Now(), flat=True).first()
-    return (now or timezone.now()).timestamp()  # the build may just have been deleted
+    return now or timezone.now()  # the build may just have been deleted
 
 
 def make_bars(reports: Iterable[Report]) -> Bar:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.core.paginator import Paginator
@@ -81,11 +82,11 @@ class ProgressRow:
     closes: range = range(0)
 
 
-def progress_part(build: Build, query: Mapping[str, str]) -> dict[str, Any]:
+def progress_part(build: Build, query: Mapping[str, str], now: datetime) -> dict[str, Any]:
     """Return the bars to show and how many there are.
 
     `query` may name branches to be `open`ed, or ask for a part of the whole tree, in which each
-    branch is open: by `progress=all` and the number of a `page`.
+    branch is open: by `progress=all` and the number of a `page`. `now` is in database time.
     """
     nothing = {"progress": [], "progress_count": 0}
     if not build.started:
@@ -96,7 +97,7 @@ def progress_part(build: Build, query: Mapping[str, str]) -> dict[str, Any]:
     report = root.report
     if report is not None and not root.children and not any(report[1:4]):
         return nothing
-    view = _view(build, query)
+    view = _view(build, query, now)
     is_whole = query.get("progress") == ALL
     if is_whole:
         rows, parts = part_of(root, view, query.get(PART))
@@ -120,7 +121,7 @@ def branch_part(build: Build, query: Mapping[str, str]) -> dict[str, Any] | None
     branch = next((bar for bar in root.walk() if bar.children and bar.key == wanted), None)
     if branch is None:
         return None
-    view = _view(build, query)
+    view = _view(build, query, database_now(build))
     rows = rows_of(branch.children, view, opened_branches(branch, view))
     return {"progress": rows, "progress_open": query.get("open", "")}
 
@@ -230,11 +231,11 @@ def row_of(
     )
 
 
-def _view(build: Build, query: Mapping[str, str]) -> View:
+def _view(build: Build, query: Mapping[str, str], now: datetime) -> View:
     opened = query.get("open", "").split(".")[-BRANCHES_OPENED:]
     return View(
         status=build.status,
-        now=database_now(build) if build.status == Status.RUNNING else 0.0,
+        now=now.timestamp(),
         opened=frozenset(opened),
     )
 
