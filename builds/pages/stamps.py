@@ -49,11 +49,10 @@ def build_stamp(build: Build, around: Glance) -> str:
 
 def plan_stamp(plan: Plan) -> str:
     """Return the stamp of a plan's page."""
-    counts = list(plan.builds.values("status").annotate(count=Count("pk")).order_by("status"))
-    times = Max("start_time"), Max("end_time"), Max("cancel_requested")
-    rest = plan.builds.aggregate(Max("pk"), *times)
+    newest = (Max(name) for name in ("pk", "start_time", "end_time", "cancel_requested"))
+    builds = plan.builds.order_by("status").values_list("status").annotate(Count("pk"), *newest)
     follower = plan.resumed_by.order_by("-pk").values_list("pk").first()
-    return stamp_of(counts, rest, follower)
+    return stamp_of(list(builds), follower)
 
 
 def job_stamp(
