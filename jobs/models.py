@@ -111,6 +111,11 @@ class JobQuerySet(MirrorQuerySet["Job"]):
             found = found.alias(place=place).filter(place__gt=0)
         return found
 
+    def tag_names(self) -> set[str]:
+        """Return the tags of these jobs: each set of tags is read once, however many carry it."""
+        texts = self.exclude(tag_text="").order_by().values_list("tag_text", flat=True).distinct()
+        return {tag for text in texts for tag in text.strip("\n").split("\n\n")}
+
 
 class Job(MirrorModel):
     """One job of the configuration file, as it stood at the last good sync."""

@@ -138,8 +138,7 @@ def page(found: Found, asked: QueryDict) -> dict[str, Any]:
 
 def offered_tags(chosen: Iterable[str]) -> list[str]:
     """Return the tags to offer: those of the jobs in the file, and the chosen ones."""
-    lists = Job.objects.active().exclude(tag_text="").values_list("tags", flat=True)
-    return sorted({tag for found in lists for tag in found} | set(chosen))[:TAGS_OFFERED]
+    return sorted(Job.objects.active().tag_names() | set(chosen))[:TAGS_OFFERED]
 
 
 # --- Which jobs -----------------------------------------------------------------------------------
