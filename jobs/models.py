@@ -161,6 +161,11 @@ class Job(MirrorModel):
         title = self.title
         return (title if len(title) <= MAX_LABEL else f"{title[: MAX_LABEL - 1]}…") or self.id
 
+    @property
+    def first_tag(self) -> str:
+        """The first of its tags, "" where there is none."""
+        return self.tag_text.strip("\n").split("\n", 1)[0]
+
 
 class JobDependency(MirrorModel):
     """`job` needs a successful build of `depends_on` before it can be built."""
