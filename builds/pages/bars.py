@@ -124,7 +124,7 @@ class Bar:
             waiting.extend(reversed(bar.children))
 
 
-_COLUMNS = (
+COLUMNS = (
     *("build_id", "group_name", "current", "total"),
     Left("status_line", STATUS_SHOWN + 1),
     *("updated", "first_current", "seconds", "reports"),
@@ -134,24 +134,24 @@ _COLUMNS = (
 def read_bars(build: Build) -> Bar:
     """Return the root of the tree that a build reported."""
     rows = BuildProgress.objects.filter(build=build).order_by("position")
-    return make_bars(report for _, report in _reports(list(rows.values_list(*_COLUMNS))))
+    return make_bars(report for _, report in reports_of(list(rows.values_list(*COLUMNS))))
 
 
 def read_few_bars(builds: Iterable[Build], most: int) -> dict[int, Bar] | None:
     """Return the roots of builds' trees by number; None for more than `most` bars in all."""
     numbers = [build.pk for build in builds]
     rows = BuildProgress.objects.filter(build__in=numbers).order_by("build_id", "position")
-    found = list(rows.values_list(*_COLUMNS)[: most + 1])
+    found = list(rows.values_list(*COLUMNS)[: most + 1])
     if len(found) > most:
         return None
     reports: dict[int, list[Report]] = {number: [] for number in numbers}
-    for number, report in _reports(found):
+    for number, report in reports_of(found):
         reports[number].append(report)
     return {number: make_bars(some) for number, some in reports.items()}
 
 
-def _reports(rows: Sequence[tuple[Any, ...]]) -> Iterator[tuple[int, Report]]:
-    """Yield the number of the build with what each row says."""
+def reports_of(rows: Sequence[tuple[Any, ...]]) -> Iterator[tuple[int, Report]]:
+    """Yield what rows of `COLUMNS` say, each with the number of its build."""
     paths = read_paths(row[1] for row in rows)
     for path, (number, _, current, total, text, updated, *pace) in zip(paths, rows, strict=True):
         yield number, Report(path, current, total, text, updated.timestamp(), *pace)
