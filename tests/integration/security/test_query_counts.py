@@ -44,6 +44,7 @@ COLD = {
     "/admin/jobs/job/{job}/build-form/?first=outdated": 2,
     "/admin/jobs/job/job-999/build-form/?first=all": 2,
     "/admin/jobs/job/?live=": 3,
+    "/admin/jobs/job/grid/?live=": 1,
 }
 LIVE = [
     "/admin/",
