@@ -147,7 +147,7 @@ class BuildAdmin(LongListMixin, ReadOnlyMixin, ComparingViews):
             }
 
         def stamp() -> str:
-            return build_stamp(found, look.around)
+            return build_stamp(found, look.around, look.waits_for)
 
         return live_page(request, "builds/build.html", stamp=stamp, make=make)
 

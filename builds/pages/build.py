@@ -45,19 +45,25 @@ class Look:
         """What is around the build."""
         return glance_at(self.build)
 
+    @cached_property
+    def waits_for(self) -> str:
+        """Why it has not begun."""
+        limits = {self.build.job_id: self.build.job.concurrency}
+        return reasons([self.build], limits).get(self.build.pk, "")
+
 
 def build_page(look: Look, query: Mapping[str, str]) -> dict[str, Any]:
     """Return everything recorded about a build; `query` may ask for all of its progress."""
 
     def read(build: Build) -> dict[str, Any]:
         # A build that has changed since is looked at anew.
-        around = look.around if build is look.build else glance_at(build)
-        return _build_page(build, around, query)
+        return _build_page(look if build is look.build else Look(build), query)
 
     return read_together(look.build, read)
 
 
-def _build_page(build: Build, around: Glance, query: Mapping[str, str]) -> dict[str, Any]:
+def _build_page(look: Look, query: Mapping[str, str]) -> dict[str, Any]:
+    build, around = look.build, look.around
     payload = payload_without_values(build.pk)
     deletion = deletion_part(build) if around.deletion else None
     progress = progress_part(build, query, around.now)
@@ -69,7 +75,7 @@ def _build_page(build: Build, around: Glance, query: Mapping[str, str]) -> dict[
         "duration": build.duration(timezone.now()),
         "timeout": build.timeout.total_seconds() if build.timeout else None,
         "waits_until": _waits_until(build),
-        "waits_for": reasons([build], {build.job_id: build.job.concurrency}).get(build.pk, ""),
+        "waits_for": look.waits_for,
         "worker": worker_label(build.worker),
         "inputs": build.inputs.select_related("job", "dep_build").order_by("pk"),
         "run_again": run_again_address(build),

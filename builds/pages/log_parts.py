@@ -17,8 +17,8 @@ LINES = 200  # per page
 MESSAGE_CHARS = 4_000  # of one message among others; alone it is shown whole
 LOOKED_AT = 20_000  # lines that one page looks at, to find those that match
 LOOKED_BACK = 2_000  # lines before a page that are looked at for whether one matches
-PROBES = 100  # moments that one step of the search for a time looks at
-NEAR = 1_000  # lines among which a time is looked for one by one
+PROBES = 50  # moments that one step of the search for a time looks at
+NEAR = 4_000  # lines among which a time is looked for one by one
 
 
 @dataclass(frozen=True)

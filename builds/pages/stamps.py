@@ -16,7 +16,6 @@ from builds.pages.glance import Glance
 from builds.plan_models import Plan
 from builds.schedule_models import ScheduledRun
 from builds.status import JobStatus
-from builds.waiting import reasons
 from jobs.models import ConfigRevision, Job
 
 BUILDS_READ = 50
@@ -30,7 +29,7 @@ def stamp_of(*facts: object) -> str:
     return sha256(repr(facts).encode()).hexdigest()[:20]
 
 
-def build_stamp(build: Build, around: Glance) -> str:
+def build_stamp(build: Build, around: Glance, waits_for: str) -> str:
     """Return the stamp of a build's page."""
     facts: list[object] = [
         *(build.status, build.end_time, build.keep, build.deleting, build.cancel_requested),
@@ -41,7 +40,7 @@ def build_stamp(build: Build, around: Glance) -> str:
         # New lines of its log come by themselves (see log.js).
         facts.append(around.moved)
     else:
-        facts.append(reasons([build], {build.job_id: build.job.concurrency}).get(build.pk))
+        facts.append(waits_for)
     if build.heartbeat and not build.finished:
         facts.append(int(build.heartbeat.timestamp()) // HEARTBEAT_STEP)
     return stamp_of(*facts)
