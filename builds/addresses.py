@@ -13,8 +13,13 @@ _PLACE = "the-place-of-a-row"
 
 
 def address(name: str, key: object) -> str:
-    """Return the address of a row's page, as `reverse` and the admin's `quote` write it."""
-    place = url_quote(quote(str(key)), safe=RFC3986_SUBDELIMS + "/~:@")
+    """Return the address of a row's page in the admin, as `reverse` and its `quote` write it."""
+    return address_of(name, quote(str(key)))
+
+
+def address_of(name: str, key: str) -> str:
+    """Return what `reverse` gives for a page whose address ends in a text, or has it within."""
+    place = url_quote(key, safe=RFC3986_SUBDELIMS + "/~:@")
     return _with_a_place(get_script_prefix(), name).replace(_PLACE, place, 1)
 
 
