@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from builds import svg
+from builds import svg, svg_colours
 from builds.graphs import MAX_EDGES, MAX_NODES, Graph, Node, one_line
 from builds.layouts import Box, Corners, Layout, Sketch
 from jobcontrol.exceptions import JobControlException
@@ -216,7 +216,7 @@ def _run(document: bytes) -> bytes:
 # --- Documents of files (see builds.drawing) ------------------------------------------------------
 
 _NODE = {"shape": "box", "style": "rounded,filled", "fontname": "sans-serif", "fontsize": "11"}
-_EDGE = {"color": svg.LINES, "arrowsize": "0.7"}
+_EDGE = {"color": svg_colours.LINES, "arrowsize": "0.7"}
 # Inches: a picture of pixels must fit into memory, here and at the reader's.
 _PIXELS = {"size": "110,110", "dpi": "72", "bgcolor": "white", "outputorder": "edgesfirst"}
 _DOT = {"rankdir": "LR", "nodesep": "0.25", "ranksep": "0.6", "bgcolor": "white"}
@@ -293,16 +293,17 @@ def _box_look(box: Box, laid_out: Picture) -> dict[str, str]:
 
 
 def _frame_look(label: str) -> dict[str, str]:
-    return {"label": _label([label[:60]]), "labelloc": "t", "style": "rounded", "color": svg.LINES}
+    words = _label([label[:60]])
+    return {"label": words, "labelloc": "t", "style": "rounded", "color": svg_colours.LINES}
 
 
 def _look(node: Node) -> dict[str, str]:
-    background, colour = svg.COLOURS.get(node.status, svg.QUIET)
+    background, colour = svg_colours.COLOURS.get(node.status, svg_colours.QUIET)
     found = {
         "label": _label([*node.lines, " · ".join(node.states)]),
         "fillcolor": background,
         "fontcolor": colour,
-        "color": svg.BUSY if node.running else colour,
+        "color": svg_colours.BUSY if node.running else colour,
         "penwidth": "3" if node.is_chosen else "1",
     }
     return found | ({"style": "rounded,filled,dashed"} if node.retired else {})
