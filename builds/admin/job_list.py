@@ -83,7 +83,7 @@ class JobChangeList(ListOfJobs):
     def get_results(self, request: HttpRequest) -> None:
         """Fetch the page, then the states of its jobs."""
         super().get_results(request)
-        jobs = self.shown()
+        jobs: list[Any] = self.shown()
         known = self.known_statuses
         names = [job.pk for job in jobs]
         statuses = with_builds_shown(known, names) if known else statuses_of(names)
