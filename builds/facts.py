@@ -22,9 +22,10 @@ from django.db.models import (
     QuerySet,
     Subquery,
     TextField,
+    Value,
     Window,
 )
-from django.db.models.functions import NullIf, RowNumber
+from django.db.models.functions import Cast, Coalesce, Concat, NullIf, RowNumber
 
 from builds.models import Build, BuildDependency, BuildQuerySet
 from jobs.models import Job, JobDependency
@@ -79,13 +80,14 @@ class Facts:
         """Return the builds that the file pins for a job's dependencies."""
         return self.pins.get(name, {})
 
-    def add(self, name: str, latest: int | None, block: str, built_from: str | None) -> None:
-        """Note a job's newest success and its block of the file, both as `success_and_block`."""
+    def add(self, name: str, success: str | None, block: str) -> None:
+        """Note a job's newest success and its block of the file: see `success_and_block`."""
         self.names.append(name)
-        if latest:
-            self.latest[name] = latest
-        if built_from is not None and _of_the_run(built_from) != _of_the_run(block):
-            self.changed.add(name)
+        if success:
+            number, _, built_from = success.partition(" ")
+            self.latest[name] = int(number)
+            if built_from and _of_the_run(built_from) != _of_the_run(block):
+                self.changed.add(name)
         if '"pinned_builds"' in block:
             self.pins[name] = _pins(json.loads(block))
 
@@ -93,15 +95,17 @@ class Facts:
 def success_and_block() -> dict[str, Any]:
     """Return what to annotate jobs with for `Facts.add`.
 
-    `built_from` is the block that the newest success was made from, where it is another text.
+    `success` is the number of the newest success and, after a blank, the block that it was made
+    from, where that is another text than the job's: both by one step into an index.
     """
-    builds = Build.objects.filter(job=OuterRef("pk")).successful().newest_first()
-    kept = Subquery(builds.values("payload__config")[:1], output_field=TextField())
-    block = ExpressionWrapper(F("config"), output_field=TextField())
+    text = TextField()
+    other = NullIf(F("payload__config"), OuterRef("config"), output_field=text)
+    parts = Cast("pk", text), Value(" ", text), Coalesce(other, Value("", text))
+    both = Concat(*parts, output_field=text)
+    newest = _builds().successful().values(both=both)[:1]
     return {
-        "latest": Subquery(builds.values("pk")[:1]),
-        "block": block,
-        "built_from": NullIf(kept, block),
+        "success": Subquery(newest, output_field=text),
+        "block": ExpressionWrapper(F("config"), output_field=text),
     }
 
 
@@ -204,17 +208,17 @@ def _add_history(jobs: QuerySet[Job], facts: Facts, *, with_builds: bool) -> Non
         more |= {"failed": _failed(), "finished": Subquery(_builds().finished().values("pk")[:1])}
     rows = jobs.order_by().annotate(**success_and_block(), **more)
     latest: list[int] = []
-    for row in rows.values("pk", "latest", "block", "built_from", *more):
+    for row in rows.values("pk", "success", "block", *more):
         name = row["pk"]
-        facts.add(name, row["latest"], row["block"], row["built_from"])
+        facts.add(name, row["success"], row["block"])
         if row["is_running"]:
             facts.running.add(name)
         if row.get("failed"):
             facts.failed[name] = row["failed"]
         if row.get("finished"):
             facts.finished[name] = row["finished"]
-        if row["latest"]:
-            latest.append(row["latest"])
+        if row["success"]:
+            latest.append(facts.latest[name])
     facts.inputs.update(_inputs(latest))
 
 

@@ -131,7 +131,7 @@ def why_outdated() -> tuple[list[Job], dict[str, tuple[str, ...]]]:
     jobs: list[Any] = list(light.annotate(**reading.success_and_block()))
     facts = Facts({job.pk: [] for job in jobs})
     for job in jobs:
-        facts.add(job.pk, job.latest, job.block, job.built_from)
+        facts.add(job.pk, job.success, job.block)
     reading.add_links(facts)
     own = {name: _own_reasons(name, facts) for name in facts.names}
     outdated = _outdated(facts.names, own, facts)

@@ -9,14 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import quote as url_quote
 
-from django.contrib.admin.utils import quote
 from django.core.paginator import Paginator
 from django.http import QueryDict
-from django.urls import reverse
-from django.utils.http import RFC3986_SUBDELIMS
 
+from builds.addresses import address
 from builds.graphs import MAX_EDGES, MAX_NODES, SIGNS, Counts, Graph, Group, Node
 from builds.pages import refreshing
 from builds.pages.graph_picture import picture_part
@@ -34,8 +31,6 @@ WAYS = {"both": "needs and is needed by", "up": "needs", "down": "is needed by"}
 BY_TAG = "tag"
 UNTAGGED = "none"
 LEGEND = ("success", "outdated", "failed", "not_built", "running")
-
-_PLACE = "the-place-of-a-job"
 
 
 @dataclass(frozen=True)
@@ -111,9 +106,8 @@ def found_graph(question: Question, job: Job | None) -> Found:
             jobs = _light(_named(Job.objects.active(), chosen))
     listed = [one for one in jobs if chosen is None or one.pk in chosen]
     statuses = job_statuses(listed, with_builds=False)
-    address = _Addresses()
     key = job.pk if job is not None else ""
-    nodes = [_node(one, statuses[one.pk], key, matches, address) for one in listed]
+    nodes = [_node(one, statuses[one.pk], key, matches) for one in listed]
     return _grouped(nodes, uses, question, len(matches))
 
 
@@ -184,30 +178,13 @@ def _around(question: Question, uses: Sequence[tuple[str, str]], starts: Iterabl
 # --- Nodes and groups -----------------------------------------------------------------------------
 
 
-class _Addresses:
-    """The addresses of jobs' pages: looking each of them up would take longer than all else."""
-
-    def __init__(self) -> None:
-        self._job = reverse("admin:jobs_job_change", args=[_PLACE])
-        self._around = reverse("admin:jobs_job_graph", args=[_PLACE])
-
-    def of(self, job: Job) -> tuple[str, str]:
-        """Return the address of the job's page, and that of the graph around it."""
-        # As Django's `reverse` writes it.
-        name = url_quote(quote(job.pk), safe=RFC3986_SUBDELIMS + "/~:@")
-        return self._job.replace(_PLACE, name, 1), self._around.replace(_PLACE, name, 1)
-
-
-def _node(
-    job: Job, status: JobStatus, chosen: str, matches: set[str], addresses: _Addresses
-) -> Node:
+def _node(job: Job, status: JobStatus, chosen: str, matches: set[str]) -> Node:
     missing = [f"needs a build of {name}" for name in status.missing]
-    url, around_url = addresses.of(job)
     return Node(
         id=job.pk,
         title=job.title,
         status=status.status,
-        url=url,
+        url=address("admin:jobs_job_change", job.pk),
         running=status.running,
         protected=job.protected,
         retired=job.retired,
@@ -215,7 +192,7 @@ def _node(
         is_found=job.pk in matches,
         remarks=tuple(filter(None, [job.problem, *status.stale_reasons, *missing])),
         group=f"tag:{job.first_tag}" if job.first_tag else UNTAGGED,
-        around_url=around_url,
+        around_url=address("admin:jobs_job_graph", job.pk),
     )
 
 

@@ -31,7 +31,7 @@ _LIGHT = ("pk", "job", "status", "created", "start_time", "end_time", "exception
 class Bar:
     """A build, in the words that the page has for it: there may be a thousand of them."""
 
-    number: int
+    number: str  # a text, as templates take twice as long for numbers
     kind: str  # its status, as the style sheet has it
     mark: str  # the name of its shape: one for all that have not begun
     seconds: float | None  # that it took, or has run for
@@ -125,7 +125,7 @@ def bar(build: Build, now: datetime, scale: Scale | None = None) -> Bar:
     at = build.start_time or build.created
     ended = took is not None and build.status != Build.Status.RUNNING
     return Bar(
-        number=build.pk,
+        number=str(build.pk),
         kind=build.status.lower(),
         mark="waiting" if build.status in Build.UNSTARTED else build.status.lower(),
         seconds=took,
@@ -157,7 +157,10 @@ def _light(builds: BuildQuerySet, *more: str) -> BuildQuerySet:
 
 def _reason(build: Build) -> str:
     """Return the first line of why it failed or was skipped, after a colon."""
-    build.exception_message = build.head  # type: ignore[attr-defined]  # the whole is not loaded
+    head: str = build.head  # type: ignore[attr-defined]  # the whole is not loaded
+    if not (head or build.exception_type):
+        return ""
+    build.exception_message = head
     text = first_line(reason(build))
     return f": {text}" if text else ""
 
