@@ -237,6 +237,23 @@ def test_whoever_asks_for_no_two_builds_is_told_which_is_wrong(viewer, numbers, 
     assert markup_of_others(content) == []
 
 
+def test_what_is_wrong_with_both_numbers_is_told_at_once(viewer):
+    for left, right, status, words in (
+        ("x", "999999", 400, ["“x” is no number", "no build #999999"]),
+        ("999998", "", 400, ["Two builds are needed.", "no build #999998"]),
+        ("999998", "999999", 404, ["no build #999998", "no build #999999"]),
+        ("x", "y", 400, ["“x” is no number", "“y” is no number"]),
+    ):
+        page = viewer.get(compare_address(), {"left": left, "right": right})
+        assert page.status_code == status
+        said = " ".join(re.sub("<[^>]+>", " ", page.content.decode()).split())
+        assert [word for word in words if word not in said] == []
+
+
+def compare_address():
+    return reverse("admin:builds_build_compare")
+
+
 def test_a_number_may_be_written_as_pages_write_it(viewer):
     left, right = pair()
     address = reverse("admin:builds_build_compare")
