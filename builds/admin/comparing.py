@@ -13,7 +13,8 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_safe
 
 from builds.admin.build_views import BuildViews
-from builds.models import BuildQuerySet, Deletion
+from builds.deletion_models import Deletion
+from builds.models import BuildQuerySet
 from builds.pages.comparison import comparison_page, numbers_of, with_texts
 
 

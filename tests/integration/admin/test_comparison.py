@@ -9,7 +9,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from builds import context_processors, progress, retvals, services
-from builds.models import Build, BuildDependency, BuildPayload, Deletion, LogMessage
+from builds.deletion_models import Deletion
+from builds.models import Build, BuildDependency, BuildPayload, LogMessage
 from builds.pages import comparison, comparison_log
 from jobs.redaction import Redactor
 from tests.support.hostile import MARK, markup_of_others
