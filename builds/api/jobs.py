@@ -55,7 +55,7 @@ def list_jobs(
     require(request, "jobs.view_job")
     found = list(_tagged(tag)[offset : offset + limit + 1])
     jobs = found[:limit]
-    statuses = job_statuses(jobs)
+    statuses = job_statuses(jobs, with_builds=False)
     rows = [{**job_summary(job, statuses[job.pk]), "link": _link(request, job.pk)} for job in jobs]
     more = {"offset": offset + limit} if len(found) > limit else None
     return with_next(request, answer(rows), more)

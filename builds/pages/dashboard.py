@@ -21,7 +21,7 @@ from builds.among import among
 from builds.crews import Crew, crews, is_alive
 from builds.estimates import time_left, usual_durations
 from builds.models import Build, BuildProgress, BuildQuerySet
-from builds.pages.bars import COLUMNS, Bar, Report, make_bars, report_of
+from builds.pages.bars import COLUMNS, Bar, Report, make_bars, reports_of
 from builds.pages.progress import ProgressRow, View, row_of
 from builds.pages.stamps import stamp_of
 from builds.pages.tabs import Tab, tab_of_overview
@@ -206,8 +206,8 @@ def _roots(numbers: Sequence[int]) -> tuple[dict[int, Bar], float]:
     if rest:
         found += rows.filter(build__in=rest).values_list(Now(), *COLUMNS)[: BARS_READ + 1]
     tables: dict[int, list[Report]] = {}
-    for _, number, *columns in found:
-        tables.setdefault(number, []).append(report_of(*columns))
+    for number, report in reports_of([row[1:] for row in found]):
+        tables.setdefault(number, []).append(report)
     if len(found) - len(numbers) + len(rest) > BARS_READ:
         del tables[found[-1][1]]  # a part of its sum would be a lie
     roots = {number: make_bars(table) for number, table in tables.items()}

@@ -138,8 +138,7 @@ def page(found: Found, asked: QueryDict) -> dict[str, Any]:
 
 def offered_tags(chosen: Iterable[str]) -> list[str]:
     """Return the tags to offer: those of the jobs in the file, and the chosen ones."""
-    lists = Job.objects.active().exclude(tag_text="").values_list("tags", flat=True)
-    return sorted({tag for found in lists for tag in found} | set(chosen))[:TAGS_OFFERED]
+    return sorted(Job.objects.active().tag_names() | set(chosen))[:TAGS_OFFERED]
 
 
 # --- Which jobs -----------------------------------------------------------------------------------
@@ -152,8 +151,8 @@ def _edges() -> list[tuple[str, str]]:
 
 
 def _light(jobs: JobQuerySet) -> JobQuerySet:
-    """Leave out the large texts; the pins in `config` decide whether a job is outdated."""
-    return jobs.defer("config_text", "docs", "notes")
+    """Load of each job what its box shows, and no more: there may be a thousand."""
+    return jobs.only("title", "tag_text", "protected", "retired", "problem")
 
 
 def _named(jobs: JobQuerySet, names: set[str]) -> JobQuerySet:
@@ -203,7 +202,6 @@ def _node(
     job: Job, status: JobStatus, chosen: str, matches: set[str], addresses: _Addresses
 ) -> Node:
     missing = [f"needs a build of {name}" for name in status.missing]
-    tags = [str(tag) for tag in job.tags if str(tag)]
     url, around_url = addresses.of(job)
     return Node(
         id=job.pk,
@@ -216,7 +214,7 @@ def _node(
         is_chosen=job.pk == chosen,
         is_found=job.pk in matches,
         remarks=tuple(filter(None, [job.problem, *status.stale_reasons, *missing])),
-        group=f"tag:{tags[0]}" if tags else UNTAGGED,
+        group=f"tag:{job.first_tag}" if job.first_tag else UNTAGGED,
         around_url=around_url,
     )
 

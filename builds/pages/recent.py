@@ -23,6 +23,7 @@ IN_STRIP = 50
 IN_GRID = 20  # per job
 FIRST_CHARS = 200  # of a message, which may be long
 
+_CHANGING = ("cancel_requested", "deleting", "keep")
 _LIGHT = ("pk", "job", "status", "created", "start_time", "end_time", "exception_type")
 
 
@@ -60,10 +61,9 @@ class Strip:
     p95_line: int | None
 
 
-def strip_of(job: Job) -> Strip:
-    """Return the strip of a job's page: one query."""
-    found = list(_light(_newest_of(job))[:IN_STRIP])
-    return strip(found, timezone.now())
+def newest_of_strip(job: Job) -> list[Build]:
+    """Return the builds of a job that its strip shows, and what decides how its page looks."""
+    return list(_light(_newest_of(job), *_CHANGING)[:IN_STRIP])
 
 
 def strip(builds: Sequence[Build], now: datetime) -> Strip:
@@ -150,9 +150,9 @@ def _newest_of(job: Job) -> BuildQuerySet:
     return Build.objects.filter(job=job).newest_first()
 
 
-def _light(builds: BuildQuerySet) -> BuildQuerySet:
+def _light(builds: BuildQuerySet, *more: str) -> BuildQuerySet:
     """Load as little of each build as is shown."""
-    return builds.annotate(head=Left("exception_message", FIRST_CHARS)).only(*_LIGHT)
+    return builds.annotate(head=Left("exception_message", FIRST_CHARS)).only(*_LIGHT, *more)
 
 
 def _reason(build: Build) -> str:
