@@ -15,12 +15,12 @@ from django.utils import timezone
 from django_q.models import OrmQ
 
 from builds import housekeeping, queue, services, tasks
+from builds.deletion_models import Deletion
 from builds.models import (
     Build,
     BuildDependency,
     BuildPayload,
     BuildProgress,
-    Deletion,
     LogMessage,
 )
 from builds.plan_models import Plan
