@@ -65,7 +65,7 @@ def test_a_request_that_is_taken_back_wakes_nobody(job, woken):
 
 
 def test_a_request_leaves_nothing_when_its_second_half_fails(job, monkeypatch):
-    monkeypatch.setattr(services.requests, "queue_build", lambda **_: 1 / 0)
+    monkeypatch.setattr(services.requests, "_hand_over", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         services.request_build(job=job, trigger="python")
     assert not Build.objects.exists()
