@@ -100,7 +100,9 @@ class Listening:
         """Return the keys of the notifications that come within so many seconds, if any do."""
         with connection.wrap_database_errors:
             told = connection.connection.notifies(timeout=seconds, stop_after=1)
-            heard = [one.payload for one in told]
+            return self._note([one.payload for one in told])
+
+    def _note(self, heard: list[str]) -> list[str]:
         if heard:
             self._last, self._has_heard = monotonic(), True
             if self._is_told_deaf:
