@@ -42,7 +42,8 @@ def page_of(job_id, name="graph/"):
 
 
 def picture(response):
-    return re.search(r'<svg [^>]*class="jc-graph-svg".*?</svg>', response.content.decode(), re.S)[0]
+    whole = r'<svg [^>]*class="jc-graph-svg".*?</svg>(?=\s*</div>)'
+    return re.search(whole, response.content.decode(), re.S)[0]
 
 
 def drawn(response):
