@@ -152,6 +152,21 @@ def test_there_is_never_more_room_than_workers_that_wait(monkeypatch):
     assert seen == [-1, 0]
 
 
+def test_a_worker_that_takes_a_wake_up_while_one_counts_is_not_counted(monkeypatch):
+    queue = WakeUps()
+    queue.put({})
+    queue._waiting[0] = 1
+    size = queue.qsize
+
+    def taken_meanwhile() -> int:
+        queue._waiting[0] = 0
+        os.read(queue._out, 1)
+        return size()
+
+    monkeypatch.setattr(queue, "qsize", taken_meanwhile)
+    assert queue.room() == 0
+
+
 @pytest.mark.timeout(60)
 def test_who_waits_for_room_hears_of_a_worker_that_begins_to_wait(monkeypatch):
     monkeypatch.setattr(cluster, "_DRAINED_SECONDS", 3600)
