@@ -188,7 +188,7 @@ def _running_line(
     if elapsed is not None and build.cancel_requested is None:
         left = time_left(elapsed, current, total, usual.get(build.job_id))
     bar = row_of(root, View(build.status, moment)) if root else None
-    return RunningLine(build, elapsed, bar, left)
+    return RunningLine(build, elapsed, bar, "" if bar and bar.is_still else left)
 
 
 def _roots(numbers: Sequence[int]) -> tuple[dict[int, Bar], float]:

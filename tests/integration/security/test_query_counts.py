@@ -12,14 +12,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from builds import context_processors, services, standing
-from builds.models import (
-    Build,
-    BuildDependency,
-    BuildPayload,
-    BuildProgress,
-    Deletion,
-    LogMessage,
-)
+from builds.deletion_models import Deletion
+from builds.models import Build, BuildDependency, BuildPayload, BuildProgress, LogMessage
 from builds.plan_models import Plan
 from builds.schedule_models import ScheduledRun
 from builds.token_models import ApiToken
