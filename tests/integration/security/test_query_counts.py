@@ -31,7 +31,7 @@ BUILDS = 100_000
 PLANS = 300
 LIMIT = 15
 PERMISSIONS = 2  # of a user and of the groups
-# What a process looks up about the workers every few seconds comes on top of 15 here, and only here.
+# What a process looks up about the workers every few seconds comes on top of 15 only here.
 COLD = {
     "/admin/jobs/job/{job}/build-form/?first=outdated": 1,
     "/admin/jobs/job/job-999/build-form/?first=all": 1,
