@@ -135,7 +135,7 @@ class DatabaseBroker(ORM):
 
 
 _STORE_AND_TELL = (
-    f"WITH made AS (INSERT INTO {OrmQ._meta.db_table} (key, payload, lock)"  # noqa: S608 - no value
+    f'WITH made AS (INSERT INTO "{OrmQ._meta.db_table}" (key, payload, lock)'  # noqa: S608 - no value
     f" VALUES (%s, %s, now()) RETURNING id) SELECT id, pg_notify('{waits.CHANNEL}', %s) FROM made"
 )
 

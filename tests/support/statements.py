@@ -20,7 +20,7 @@ _WRITES = ("UPDATE", "DELETE", "INSERT", "COPY")
 
 def _short(sql: str) -> str:
     """Return what a statement does to which table: `INSERT builds_build`."""
-    text = sql.strip()
+    text = sql.strip().removeprefix("WITH made AS (")  # stored and told of in one statement
     while text != (outer := _INNER.sub("", text)):
         text = outer
     found = _TABLES.match(text)
