@@ -60,6 +60,11 @@ class Strip:
     median_line: int | None  # pixels below the top of the chart
     p95_line: int | None
 
+    @property
+    def is_flat(self) -> bool:
+        """Whether none of them took any time: there is nothing to draw above the signs."""
+        return not any(bar.height for bar in self.bars)
+
 
 def newest_of_strip(job: Job) -> list[Build]:
     """Return the builds of a job that its strip shows, and what decides how its page looks."""

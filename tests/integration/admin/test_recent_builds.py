@@ -132,6 +132,9 @@ def test_a_build_that_never_ran_has_a_mark_and_no_bar(viewer):
     assert "rx=" not in part
     assert "1 cancelled" in plain(part)
     assert "Median" not in plain(part)
+    assert "jc-strip-flat" in part  # no room for bars where none is
+    build("first")
+    assert "jc-strip-flat" not in strip_part(viewer.get(JOB))
 
 
 def test_a_job_never_built_has_no_strip_and_who_sees_no_builds_neither(viewer, staff):
