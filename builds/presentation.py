@@ -13,14 +13,8 @@ from django.db.models.functions import Left, Length
 
 from builds import planning
 from builds.crews import Crew
-from builds.models import (
-    Build,
-    BuildDependency,
-    BuildPayload,
-    BuildProgress,
-    Deletion,
-    LogMessage,
-)
+from builds.deletion_models import Deletion
+from builds.models import Build, BuildDependency, BuildPayload, BuildProgress, LogMessage
 from builds.pages.schedule import next_times, paused_jobs
 from builds.plan_models import Plan
 from builds.plan_status import PlanStatus, status_of

@@ -21,7 +21,8 @@ from builds.admin.elsewhere import Commands, start_of_build
 from builds.admin.live import live_page
 from builds.admin.shared import LongListMixin, partial, user_of
 from builds.admin.telling import say
-from builds.models import Build, Deletion
+from builds.deletion_models import Deletion
+from builds.models import Build
 from builds.pages import refreshing
 from builds.pages.build import Look, build_page
 from builds.pages.deletion import bulk_deletion_page

@@ -20,7 +20,8 @@ from builds.api import schemas
 from builds.api.auth import require, user_of
 from builds.api.jobs import LISTER
 from builds.api.replies import LINK, answer, refusals, with_next
-from builds.models import Build, BuildPayload, Deletion, LogMessage
+from builds.deletion_models import Deletion
+from builds.models import Build, BuildPayload, LogMessage
 from builds.pages.log_parts import line_at, lines_of, look_of
 from builds.presentation import Json, build_detail, build_rows, deletion_detail, log_line
 from jobcontrol.exceptions import BuildStateError, InvalidRequest, NotFound

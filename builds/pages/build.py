@@ -14,7 +14,8 @@ from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.utils.http import urlencode
 
-from builds.models import Build, BuildPayload, Deletion
+from builds.deletion_models import Deletion
+from builds.models import Build, BuildPayload
 from builds.pages import refreshing
 from builds.pages.build_plan import plan_part
 from builds.pages.configuration import SHOWN_CHARS, compare

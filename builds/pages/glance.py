@@ -10,7 +10,8 @@ from django.db.models import QuerySet, Subquery
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from builds.models import Build, BuildProgress, Deletion
+from builds.deletion_models import Deletion
+from builds.models import Build, BuildProgress
 
 
 @dataclass(frozen=True)

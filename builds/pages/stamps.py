@@ -11,7 +11,8 @@ from hashlib import sha256
 from django.db.models import Count, Max
 from django.utils import timezone
 
-from builds.models import Build, Deletion
+from builds.deletion_models import Deletion
+from builds.models import Build
 from builds.pages.glance import Glance
 from builds.plan_models import Plan
 from builds.schedule_models import ScheduledRun

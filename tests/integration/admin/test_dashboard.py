@@ -107,6 +107,7 @@ def test_what_stands_still_is_told_by_words_and_colour(admin_client, has_total):
     page = admin_client.get(INDEX)
     assert "1/5 (20%) no update for 7 min" in pages.text(page)
     assert '<progress class="jc-step-still"' in pages.markup(page)
+    assert "left" not in pages.text(page)  # of what does not move nobody knows
 
 
 def test_a_total_does_not_stand_still_while_a_part_moves(admin_client):

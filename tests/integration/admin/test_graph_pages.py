@@ -54,7 +54,8 @@ def drawn(response):
 
 
 def rows(response):
-    table = re.search(r'<table class="jc-graph-list">.*</table>', response.content.decode(), re.S)
+    whole = r'<table class="jc-graph-list jc-cards">.*</table>'
+    table = re.search(whole, response.content.decode(), re.S)
     found = re.findall(r"<tr>.*?</tr>", table[0], re.S)[1:]
     return [" ".join(re.sub(r"<[^>]+>", " ", row).split()) for row in found]
 

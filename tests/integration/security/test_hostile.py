@@ -8,7 +8,8 @@ from django.contrib.admin.utils import quote
 from django.contrib.auth.models import User
 from django.test import Client
 
-from builds.models import Build, BuildDependency, Deletion
+from builds.deletion_models import Deletion
+from builds.models import Build, BuildDependency
 from builds.services import request_deletion
 from jobs import config, registry
 from jobs.models import ConfigRevision
