@@ -55,7 +55,8 @@ class Node:
     """A job of the graph: what is shown of it.
 
     `status` is a job's (`builds.status`); `remarks` are the reasons that the tooltip gives; `url`
-    begins with a slash, and so does `around_url`, the address of a graph of this job alone. `group`
+    begins with a slash, or is "" for no link, and so does `around_url`, the address of a graph of
+    this job alone. `group`
     is the key of the group that it stands in.
     """
 

@@ -175,7 +175,7 @@ def _node(
 ) -> ET.Element:
     attributes = {"data-node": box.name, "data-name": f"{cut(node.label, 200)}\n{node.id[:200]}"}
     whole = ET.Element("g", {"class": f"jc-node {shown['c']}", **_clean(attributes)})
-    link = ET.SubElement(whole, "a", {"href": base + node.url})
+    link = ET.SubElement(whole, "a", {"href": base + node.url} if node.url else {})
     ET.SubElement(link, "title").text = shown["t"]
     link.append(_rect(corners, "jc-shape"))
     inside = _inside(link, corners)

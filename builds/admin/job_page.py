@@ -76,6 +76,11 @@ class Look:
         """The last times at which its schedule was due."""
         return last_runs(self.job)
 
+    @cached_property
+    def waits(self) -> dict[int, str]:
+        """What its unfinished builds wait for that have not begun, by number."""
+        return reasons(self.status.unfinished, {self.job.pk: self.job.concurrency}, self.clusters)
+
     @property
     def status(self) -> JobStatus:
         """Where the job stands."""

@@ -139,7 +139,11 @@ class PlanAdmin(LongListMixin, ReadOnlyMixin, PlanAdminBase):
                 title=f"Plan {found.pk}",
                 object_id=object_id,
                 fits=request.GET.get("fit") == "1",
-                **plan_page(found, request.GET),
+                **plan_page(
+                    found,
+                    request.GET,
+                    sees_builds=request.user.has_perm("builds.view_build"),
+                ),
             )
             return {**context, **(extra_context or {})}
 

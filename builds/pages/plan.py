@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.core.paginator import Paginator
@@ -66,8 +66,11 @@ class Line:
         return max(len(self.waits_for) - NAMED, 0)
 
 
-def plan_page(plan: Plan, asked: QueryDict) -> dict[str, Any]:
-    """Return everything about a plan, as plain values for its template."""
+def plan_page(plan: Plan, asked: QueryDict, *, sees_builds: bool) -> dict[str, Any]:
+    """Return everything about a plan, as plain values for its template.
+
+    The picture leads to builds, and says why they failed, if these are the reader's to see.
+    """
     status = plan_statuses([plan])[plan.pk]
     page = Paginator(_builds(plan), LISTED).get_page(asked.get("page"))
     lines = _lines(plan, page)
@@ -85,7 +88,7 @@ def plan_page(plan: Plan, asked: QueryDict) -> dict[str, Any]:
         "is_resumable": status.finished and status.state not in ("success", "gone"),
         "followers": list(plan.resumed_by.order_by("pk")[:FOLLOWERS]),
         "legend": _legend(status),
-        **_picture(plan, status, asked),
+        **_picture(plan, status, asked, sees_builds=sees_builds),
     }
 
 
@@ -186,7 +189,9 @@ def _is_unfinished(link: BuildDependency) -> bool:
 # --- The picture ----------------------------------------------------------------------------------
 
 
-def _picture(plan: Plan, status: PlanStatus, asked: QueryDict) -> dict[str, Any]:
+def _picture(
+    plan: Plan, status: PlanStatus, asked: QueryDict, *, sees_builds: bool
+) -> dict[str, Any]:
     """Return the picture of the newest build of each job and of what they use, or why none."""
     if status.total > MAX_NODES:
         text = f"More than {MAX_NODES:,} builds are too many for a picture: see the table."
@@ -195,7 +200,7 @@ def _picture(plan: Plan, status: PlanStatus, asked: QueryDict) -> dict[str, Any]
         return {"picture_of": status.total}
     newest = plan.builds.order_by().values("job").annotate(newest=Max("pk")).values("newest")
     current = _builds(plan).filter(pk__in=newest)
-    nodes = {build.pk: _node(build) for build in current}
+    nodes = {build.pk: _node(build, sees_builds=sees_builds) for build in current}
     uses = []
     for number, links in _inputs(Q(build__plan=plan)).items():
         if number not in nodes:
@@ -204,17 +209,19 @@ def _picture(plan: Plan, status: PlanStatus, asked: QueryDict) -> dict[str, Any]
             if link.dep_build_number not in nodes:
                 nodes[link.dep_build_number] = _reused(link)
             uses.append((_name(link.dep_build_number), _name(number)))
-    return picture_part(Graph.of(nodes.values(), uses), asked, instead="See the table.")
+    shown = nodes.values() if sees_builds else [replace(one, url="") for one in nodes.values()]
+    return picture_part(Graph.of(shown, uses), asked, instead="See the table.")
 
 
-def _node(build: Build) -> Node:
+def _node(build: Build, *, sees_builds: bool) -> Node:
+    why = reason(build) if sees_builds else ""
     return Node(
         id=_name(build.pk),
         title=build.job.label,
         status=build.status.lower(),
         url=reverse("admin:builds_build_change", args=[build.pk]),
         protected=build.job.protected,
-        remarks=tuple(filter(None, [build.plan_reason, reason(build)])),
+        remarks=tuple(filter(None, [build.plan_reason, why])),
     )
 
 

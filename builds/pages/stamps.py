@@ -56,13 +56,24 @@ def plan_stamp(plan: Plan) -> str:
 
 
 def job_stamp(
-    job: Job, status: JobStatus, newest: Iterable[Build], last_runs: Sequence[ScheduledRun]
+    job: Job,
+    statuses: Mapping[str, JobStatus],
+    newest: Iterable[Build],
+    last_runs: Sequence[ScheduledRun],
+    waits: Mapping[int, str],
 ) -> str:
-    """Return the stamp of a job's page; the job comes with its `schedule_pause`."""
+    """Return the stamp of a job's page; the job comes with its `schedule_pause`.
+
+    `statuses` are those of the job and of its neighbours, which the page shows beside it; `waits`
+    says what its builds wait for that have not begun.
+    """
+    status = statuses[job.pk]
     columns = ("pk", "status", "start_time", "end_time", "cancel_requested", "deleting", "keep")
     builds = [[getattr(build, name) for name in columns] for build in newest]
     facts: list[object] = [builds, status.status, status.stale_reasons, status.missing]
     facts += [job.synced_at, job.problem, job.retired]
+    shown = ((one.status, one.running, bool(one.unfinished)) for one in statuses.values())
+    facts += [list(zip(statuses, shown, strict=True)), waits]
     if job.schedules:
         facts.append([(run.pk, run.state) for run in last_runs[:1]])
         facts.append(hasattr(job, "schedule_pause"))

@@ -46,6 +46,15 @@ def test_the_graph_is_a_list_as_well(page: Page):
     expect(page).to_have_url(re.compile(r"/jobs/job/double/change/"))
 
 
+def test_on_a_phone_the_list_breaks_no_word_of_a_title(contexts: Callable[..., BrowserContext]):
+    page = contexts(viewport={"width": 390, "height": 844}).new_page()
+    page.goto("/admin/jobs/job/graph/")
+    row = page.locator(".jc-graph-list tr").filter(has_text="Thrice the double")
+    for title in ("Thrice the double", "Twice the number"):
+        link = row.get_by_role("link", name=title, exact=True)
+        assert link.evaluate("one => one.getClientRects().length") == 1, title
+
+
 def test_an_odd_job_is_reached_through_the_graph(page: Page):
     page.goto("/admin/jobs/job/graph/")
     picture(page).get_by_role("link", name=re.compile("<script>alert")).first.click()

@@ -6,6 +6,7 @@ import re
 import pytest
 from django.contrib.admin.utils import quote
 from django.urls import reverse
+from django.utils import timezone
 
 from builds.admin import job_list
 from builds.models import Build, BuildDependency, BuildPayload
@@ -190,6 +191,20 @@ def test_who_may_not_see_builds_gets_no_links_to_them(staff):
     page = client.get(LIST).content.decode()
     assert f"#{made.pk}" in page
     assert "/admin/builds/build/" not in page
+
+
+def test_who_may_not_see_builds_reads_no_word_of_their_errors(staff, viewer):
+    Build.objects.create(
+        job_id="good",
+        status="FAILED",
+        end_time=timezone.now(),
+        exception_type="KeyError",
+        exception_message="the pears of somebody",
+    )
+    assert "the pears of somebody" in text(viewer.get(LIST))
+    page = text(staff("jobs.view_job").get(LIST))
+    assert "FAILED" in page.upper()
+    assert "pears" not in page
 
 
 @pytest.fixture

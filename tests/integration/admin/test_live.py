@@ -18,7 +18,7 @@ from builds.pages import refreshing
 from builds.planning import Dependencies, Options
 from jobs.models import Job
 from tests.support.jobs import build, use_config
-from tests.support.pages import CONFIG, page_of
+from tests.support.pages import CONFIG, markup, page_of, text
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -133,6 +133,50 @@ def test_a_job_s_page_follows_its_builds_and_inputs(site, viewer):
     assert refresh(viewer, address, stamp).status_code == 204
     own = build("second")
     assert f"#{own.pk}" in refresh(viewer, address, stamp).text
+
+
+def test_a_job_s_page_follows_its_neighbours(site, viewer):
+    """Where those stand that it needs, and that need it, is shown beside it."""
+    address = reverse("admin:jobs_job_change", args=["first"])
+    stamp = first_load(viewer, address)
+    other = Build.objects.create(job_id="second", status="RUNNING", start_time=timezone.now())
+    answer = refresh(viewer, address, stamp)
+    assert answer.status_code == 200
+    part = markup(answer).split('id="needed" hx-swap-oob="true"')[1].split("</section>")[0]
+    assert "running" in part
+    stamp = answer.headers["X-Live-Stamp"]
+    assert refresh(viewer, address, stamp).status_code == 204
+    Build.objects.filter(pk=other.pk).update(status="FAILED", end_time=timezone.now())
+    assert refresh(viewer, address, stamp).status_code == 200
+
+
+def test_a_job_s_page_follows_what_its_builds_wait_for(site, viewer):
+    options = Options(dependencies=Dependencies.ALL)
+    made = services.request_build(job=Job.objects.get(pk="second"), trigger="cli", options=options)
+    needed = made.plan.builds.get(job="first")
+    address = reverse("admin:jobs_job_change", args=["second"])
+    stamp = first_load(viewer, address)
+    assert refresh(viewer, address, stamp).status_code == 204
+    Build.objects.filter(pk=needed.pk).update(status="RUNNING", start_time=timezone.now())
+    answer = refresh(viewer, address, stamp)
+    assert answer.status_code == 200
+    assert f"build #{needed.pk} of first (running)" in text(answer)
+
+
+def test_a_job_s_page_shows_the_file_as_it_is_now(site, viewer):
+    """What a click on its button would run."""
+    address = reverse("admin:jobs_job_change", args=["first"])
+    stamp = first_load(viewer, address)
+    use_config(CONFIG.replace("<i>first</i>", "another argument"))
+    answer = refresh(viewer, address, stamp)
+    about = markup(answer).split('id="about" hx-swap-oob="true"')[1]
+    assert "another argument" in about
+
+
+@pytest.mark.parametrize("name", ["jobs_graph", "jobs_job_graph", "jobs_job_change"])
+def test_without_javascript_a_page_that_changes_can_be_loaded_again(site, viewer, name):
+    args = ["first"] if name.startswith("jobs_job_") else []
+    assert '<a class="jc-reload" href="">' in viewer.get(reverse(f"admin:{name}", args=args)).text
 
 
 def test_a_plan_s_page_follows_its_builds(site, staff):

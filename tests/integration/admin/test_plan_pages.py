@@ -131,6 +131,16 @@ def test_the_page_shows_the_builds_in_order_with_reasons_and_what_they_wait_for(
     assert f'href="{page_of(top)}"' in page.content.decode()
 
 
+def test_who_may_not_see_builds_gets_neither_links_to_them_nor_their_errors(viewer, staff, failed):
+    told = "the pears of somebody"
+    failed.builds.filter(status="FAILED").update(exception_message=told)
+    assert told in viewer.get(plan_page(failed)).text
+    page = staff("jobs.view_job", "builds.view_plan").get(plan_page(failed)).text
+    assert "jc-graph-svg" in page
+    assert told not in page
+    assert "/admin/builds/build/" not in page
+
+
 def test_the_graph_shows_states_and_what_is_used(viewer):
     base = build("base")
     plan = make_plan()
