@@ -53,7 +53,7 @@ def _rows(asked: Asked, place: Place) -> Iterator[Row]:
     path = site.write_config(CONFIG.replace("COUNT", str(count)))
     facts = inside(site, "configuration", path, asked.rounds)
     yield Row(
-        what=f"{count:,} jobs, file unchanged: files looked at",
+        what=f"{count:,} jobs, unchanged: files looked at",
         on=place.name,
         peer_name="one stat",
         unit="stats",
@@ -62,7 +62,7 @@ def _rows(asked: Asked, place: Place) -> Iterator[Row]:
         budget=1.0,
     )
     yield Row(
-        what=f"{count:,} jobs, file unchanged",
+        what=f"{count:,} jobs, unchanged",
         on=place.name,
         peer_name="os.stat()",
         unit="µs",

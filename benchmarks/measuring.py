@@ -99,7 +99,7 @@ Program = Callable[[Asked], Iterator[Row]]
 
 # --- The table ------------------------------------------------------------------------------------
 
-_WIDTHS = (44, 19, 26, 12, 12, 7, 13, 8, 5)
+_WIDTHS = (56, 19, 21, 9, 9, 7, 13, 7, 5)
 _HEADS = ("what", "on", "peer", "ours", "peer's", "ratio", "spread", "budget", "met?")
 
 

@@ -32,7 +32,7 @@ EARLY = 0.2
 GROWTH = 1.1
 MAX_SECONDS = 1_200.0
 ADDRESSES = ("/admin/", "/admin/builds/build/", "/admin/jobs/job/noop/change/")
-NAMES = {"supervisor": "supervisor (main process)", "worker": "worker", "web": "web process"}
+NAMES = {"supervisor": "supervisor", "worker": "worker", "web": "web process"}
 
 
 @dataclass

@@ -1,0 +1,78 @@
+"""The programs of the table of `make bench` still work: at small sizes, whatever comes of it."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests import bootstrap
+
+FOLDER = bootstrap.ROOT / "benchmarks"
+PROGRAMS = {
+    "drain": 1,
+    "latency": 2,
+    "log_records": 4,
+    "progress_reports": 3,
+    "configuration": 4,
+    "memory": 5,
+}
+NO_REDIS = ("--redis", "redis://127.0.0.1:1")
+
+
+def run(program, *arguments):
+    env = {k: v for k, v in os.environ.items() if k != "TEST_DATABASE_URL"}
+    done = subprocess.run(
+        [sys.executable, str(FOLDER / program), *arguments],
+        capture_output=True,
+        text=True,
+        env=env,
+        timeout=900,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_every_program_of_the_table_measures_us_and_its_peer(tmp_path):
+    told = run(
+        *("table.py", "--quick", "--rounds", "1", "--on", "sqlite", *NO_REDIS),
+        *("--only", ",".join(PROGRAMS), "--results", str(tmp_path)),
+    )
+    (kept,) = tmp_path.glob("*.jsonl")
+    first, *rows = [json.loads(line) for line in kept.read_text(encoding="utf-8").splitlines()]
+    assert first["quick"] is True
+    assert first["versions"]["django-q2"]
+    for program, least in PROGRAMS.items():
+        found = [row for row in rows if row["program"] == program]
+        assert len(found) >= least, program
+        # Celery and tqdm are on the machines of those who measure only.
+        assert all(row["ours"] and min(row["ours"]) >= 0 for row in found), program
+        assert any(row["ratio"] is not None for row in found), program
+    assert told.count("\n") == len(rows) + 2  # a head, a row each, and where it is kept
+
+
+def test_what_is_kept_names_no_machine_and_no_folder(tmp_path):
+    run(
+        *("table.py", "--quick", "--rounds", "1", "--on", "sqlite", *NO_REDIS),
+        *("--only", "progress_reports", "--results", str(tmp_path)),
+    )
+    (kept,) = tmp_path.glob("*.jsonl")
+    text = kept.read_text(encoding="utf-8")
+    for name in (os.uname().nodename, str(tmp_path), str(bootstrap.ROOT), "/tmp", "/home"):
+        assert name not in text
+
+
+def test_growth_is_drawn(tmp_path):
+    picture = tmp_path / "growth.svg"
+    told = run("growth.py", "--quick", "--rounds", "1", "--plot", str(picture), *NO_REDIS)
+    assert "drain of 20 no-op builds" in told
+    drawn = picture.read_text(encoding="utf-8")
+    assert drawn.count("<polyline") == told.count("itself at")
+    assert "page: overview" in drawn
+
+
+@pytest.mark.parametrize("program", [f"{name}.py" for name in (*PROGRAMS, "growth", "table")])
+def test_each_says_how_it_is_used(program):
+    assert "--quick" in run(program, "--help")
