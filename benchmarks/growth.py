@@ -1,6 +1,6 @@
 """What draining, idle latency and pages take when 1,000 to 1,000,000 builds are stored.
 
-    python benchmarks/growth.py [--quick] [--rounds 3] [--plot FILE.svg]
+    python benchmarks/growth.py [--quick] [--rounds 3] [--most 1000000] [--plot FILE.svg]
 
 On PostgreSQL. Every size is compared with the smallest one. `--plot` draws that.
 """
@@ -86,24 +86,22 @@ class Found:
     pages: dict[str, list[float]] = field(default_factory=dict)
 
 
-def rows(asked: Asked) -> Iterator[Row]:
+def rows(asked: Asked, most: int = SIZES[-1]) -> Iterator[Row]:
     """Measure it, each size against the smallest."""
-    yield from _rows(asked, measured(asked))
-
-
-def measured(asked: Asked) -> dict[int, Found]:
-    """Fill the database to each size in turn and measure there."""
     wanted = Asked(asked.quick, asked.rounds, ("postgres",), asked.redis)
+    sizes = [size for size in (QUICK_SIZES if asked.quick else SIZES) if size <= most]
     with places(wanted) as (place,):
-        return _measured(asked, place)
+        found = _measured(asked, place, sizes)
+    yield from _rows(asked, found)
 
 
-def _measured(asked: Asked, place: Place) -> dict[int, Found]:
+def _measured(asked: Asked, place: Place, sizes: list[int]) -> dict[int, Found]:
+    """Fill the database to each size in turn and measure there."""
     system = Ours(place)
     system.site.write_config(CONFIG + MORE_JOBS.replace("JOBS", str(JOBS)))
     system.site.manage("sync_jobs", check=True)
     found = {}
-    for size in QUICK_SIZES if asked.quick else SIZES:
+    for size in sizes:
         _fill(system, size)
         found[size] = one = Found()
         for _ in range(asked.rounds):
@@ -163,11 +161,12 @@ def main() -> int:
     """Measure, print, and draw if that was asked for."""
     options = parser(__doc__ or "")
     options.add_argument("--plot", type=Path, metavar="FILE", help="draw the growth as SVG")
+    options.add_argument("--most", type=int, default=SIZES[-1], help="the largest size")
     given = options.parse_args()
     asked = asked_for(given)
     print(head(), flush=True)
     found = []
-    for row in rows(asked):
+    for row in rows(asked, given.most):
         found.append(row)
         print(line(row), flush=True)
     if given.plot:
