@@ -10,6 +10,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -62,6 +63,7 @@ def large_site(asked: Namespace) -> Iterator[Site]:
         stack.callback(connections.close_all)
         _fill_once(made, asked.scale)
         wake(execute)
+        import_module("jobcontrol_site.wsgi")  # as a web server does, which prepares the process
         yield made
 
 

@@ -12,7 +12,8 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from builds import services
-from builds.models import Build, Deletion
+from builds.deletion_models import Deletion
+from builds.models import Build
 from builds.upkeep_models import Cluster
 from builds.workers import WorkerIdentity
 

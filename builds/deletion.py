@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from builds import calling, capture, context, flags, isolation, services, sessions, tracebacks
+from builds.deletion_models import Deletion
 from builds.excerpts import LogExcerpt
-from builds.models import Build, Deletion
+from builds.models import Build
 from builds.recorder import recorder
 from builds.sessions import BuildSession
 from builds.workers import WorkerIdentity

@@ -9,26 +9,26 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
+
+from builds.letters import fitting, wrapped
 
 MAX_NODES = 1_000
 MAX_EDGES = 2_000
 """What is drawn at most; above, layout takes minutes and nobody could read the picture."""
 
-TITLE_WIDTH = 23  # letters of usual width; some scripts have letters of twice that
+TITLE_SIZE, SMALL_SIZE = 13.0, 11.0  # of letters, as the style sheet has them
+TEXT_ROOM = 186.0  # of a box, for a line
 TITLE_LINES = 2
-ID_SHOWN = 30
-STATES_SHOWN = 34
 REMARK_SHOWN = 300
 REMARKS_SHOWN = 5
 
 # What looks different when this changes must not be taken from a cache.
-_LOOK = 2
+_LOOK = 3
 
 _UNDRAWABLE = re.compile(
     # What XML can't hold, and what turns the direction of the text around it.
@@ -89,14 +89,14 @@ class Node:
         words = self.states
         first = f"{SIGNS.get(self.status, '')} {words[0]}".strip()
         rest = [f"{SIGNS['running']} running" if word == "running" else word for word in words[1:]]
-        return cut(" · ".join([first, *rest]), STATES_SHOWN)
+        return small(" · ".join([first, *rest]), TEXT_ROOM)
 
     @property
     def lines(self) -> list[str]:
         """What stands in the box above the states: the title in lines, and the id."""
-        lines = wrapped(self.label, TITLE_WIDTH, TITLE_LINES)
+        lines = wrapped(self.label, TEXT_ROOM / TITLE_SIZE, TITLE_LINES, bold=True)
         shown_id = one_line(self.id)
-        return lines if shown_id == self.label else [*lines, fitting(shown_id, ID_SHOWN)]
+        return lines if shown_id == self.label else [*lines, small(shown_id, TEXT_ROOM)]
 
     @property
     def description(self) -> str:
@@ -189,13 +189,14 @@ class Graph:
     @cached_property
     def digest(self) -> str:
         """What a file depends on, in 32 characters: equal graphs look the same."""
-        content = [_LOOK, [asdict(node) for node in self.nodes], self.edges]
-        return _digest([content, [asdict(group) for group in self.groups]])
+        # `vars`, and not `asdict`: that copies every value, which takes longer than all else.
+        content = [_LOOK, [vars(node) for node in self.nodes], self.edges]
+        return _digest([content, [vars(group) for group in self.groups]])
 
     @cached_property
     def shape(self) -> str:
         """The same without where the jobs stand: what decides where everything is drawn."""
-        groups = [asdict(group) for group in self.groups]
+        groups = [vars(group) for group in self.groups]
         return _digest([_LOOK, [node.drawn for node in self.nodes], self.edges, groups])
 
     @cached_property
@@ -233,34 +234,9 @@ def cut(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
-def fitting(text: str, width: int) -> str:
-    """Return as much of `text` as is not wider than `width` usual letters."""
-    if _width(text) <= width:
-        return text
-    kept = text[:width]
-    while _width(kept) > width - 1:
-        kept = kept[:-1]
-    return f"{kept}…"
-
-
-def wrapped(text: str, width: int, lines: int) -> list[str]:
-    """Return `text` in at most so many lines of that width; what is too long for that is cut."""
-    found: list[str] = []
-    rest = text
-    while rest and len(found) < lines - 1:
-        if _width(rest) <= width:
-            break
-        line = fitting(rest, width + 1)[:-1]
-        before, space, _ = line.rpartition(" ")
-        if space and len(before) >= len(line) // 2 and rest[len(line)] != " ":
-            line = before
-        found.append(line.strip())
-        rest = rest[len(line) :].strip()
-    return [*found, fitting(rest, width)] if rest else found
-
-
-def _width(text: str) -> int:
-    return sum(2 if unicodedata.east_asian_width(one) in "WF" else 1 for one in text)
+def small(text: str, room: float) -> str:
+    """Return as much of `text` as fits into `room` in small letters."""
+    return fitting(text, room / SMALL_SIZE)
 
 
 def _digest(content: Any) -> str:

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from builds.graphs import MAX_EDGES, MAX_NODES, Graph, Group, Node
+from builds.graphs import MAX_EDGES, MAX_NODES, TEXT_ROOM, Graph, Group, Node
 from builds.packing import Size, grid, packed
 
-WIDTH = 196.0
+WIDTH = TEXT_ROOM + 14.0
 LINE = 15.0
 PADDING = 8.0
 FOLDED: Size = (220.0, 94.0)

@@ -11,10 +11,11 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from builds import svg
+from builds import svg, svg_colours
 from builds.graphs import MAX_EDGES, MAX_NODES, Graph, Node, one_line
 from builds.layouts import Box, Corners, Layout, Sketch
 from jobcontrol.exceptions import JobControlException
@@ -100,7 +101,7 @@ class Picture:
         """The picture as an element that the style sheet colours."""
         return self.skeleton.filled(self.states)
 
-    @property
+    @cached_property
     def states(self) -> dict[str, dict[str, Any]]:
         """What of it changes while jobs run, by the names of its parts."""
         return svg.states(self.graph, self.sketch, self.layout)
@@ -138,8 +139,8 @@ def _lay_out(graph: Graph) -> tuple[Layout, svg.Skeleton]:
     documents = [piece.document() for piece in pieces]
     laid_out = []
     if pieces:
-        document = json.dumps({"do": "lay out", "pieces": documents}).encode()
-        laid_out = json.loads(_in_turn(("layout", graph.shape), document))
+        document = {"do": "lay out", "pieces": documents}
+        laid_out = json.loads(_in_turn(("layout", graph.shape), lambda: document))
     layout = Layout.of(sketch, pieces, laid_out)
     return layout, svg.Skeleton.of(graph, sketch, layout)
 
@@ -151,11 +152,15 @@ def file(graph: Graph, file_format: str, *, base: str) -> bytes:
     """
     key = (file_format, graph.digest, base)
     if file_format == "dot":
-        return _in_turn(key, json.dumps(_dot(graph, base)).encode())
-    laid_out = picture(graph)
+        return _in_turn(key, lambda: _dot(graph, base))
     if file_format == "svg":
-        return svg.file(graph, laid_out.sketch, laid_out.layout, base=base).encode()
-    return _in_turn(key, json.dumps(_pixels(laid_out)).encode())
+        return _kept(key, lambda: _svg(graph, base))
+    return _in_turn(key, lambda: _pixels(picture(graph)))
+
+
+def _svg(graph: Graph, base: str) -> bytes:
+    laid_out = picture(graph)
+    return svg.file(graph, laid_out.sketch, laid_out.layout, base=base).encode()
 
 
 def _kept(key: tuple[str, ...], make: Callable[[], bytes]) -> bytes:
@@ -166,15 +171,16 @@ def _kept(key: tuple[str, ...], make: Callable[[], bytes]) -> bytes:
     return found
 
 
-def _in_turn(key: tuple[str, ...], document: bytes) -> bytes:
+def _in_turn(key: tuple[str, ...], document: Callable[[], dict[str, Any]]) -> bytes:
     """Return what Graphviz makes of a document; who asks while it is drawn waits for that."""
     found = cache.get(key)
     if found is not None:
         return found
+    content = json.dumps(document()).encode()  # for which something else may have to be drawn
     if not _drawing.acquire(timeout=DRAWING_SECONDS):
         raise NoPicture("Other graphs are being drawn; try again in a moment.")
     try:
-        return _kept(key, lambda: _run(document))
+        return _kept(key, lambda: _run(content))
     finally:
         _drawing.release()
 
@@ -210,7 +216,7 @@ def _run(document: bytes) -> bytes:
 # --- Documents of files (see builds.drawing) ------------------------------------------------------
 
 _NODE = {"shape": "box", "style": "rounded,filled", "fontname": "sans-serif", "fontsize": "11"}
-_EDGE = {"color": svg.LINES, "arrowsize": "0.7"}
+_EDGE = {"color": svg_colours.LINES, "arrowsize": "0.7"}
 # Inches: a picture of pixels must fit into memory, here and at the reader's.
 _PIXELS = {"size": "110,110", "dpi": "72", "bgcolor": "white", "outputorder": "edgesfirst"}
 _DOT = {"rankdir": "LR", "nodesep": "0.25", "ranksep": "0.6", "bgcolor": "white"}
@@ -287,16 +293,17 @@ def _box_look(box: Box, laid_out: Picture) -> dict[str, str]:
 
 
 def _frame_look(label: str) -> dict[str, str]:
-    return {"label": _label([label[:60]]), "labelloc": "t", "style": "rounded", "color": svg.LINES}
+    words = _label([label[:60]])
+    return {"label": words, "labelloc": "t", "style": "rounded", "color": svg_colours.LINES}
 
 
 def _look(node: Node) -> dict[str, str]:
-    background, colour = svg.COLOURS.get(node.status, svg.QUIET)
+    background, colour = svg_colours.COLOURS.get(node.status, svg_colours.QUIET)
     found = {
         "label": _label([*node.lines, " · ".join(node.states)]),
         "fillcolor": background,
         "fontcolor": colour,
-        "color": svg.BUSY if node.running else colour,
+        "color": svg_colours.BUSY if node.running else colour,
         "penwidth": "3" if node.is_chosen else "1",
     }
     return found | ({"style": "rounded,filled,dashed"} if node.retired else {})

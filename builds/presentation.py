@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,17 +13,12 @@ from django.db.models.functions import Left, Length
 
 from builds import planning
 from builds.crews import Crew
-from builds.models import (
-    Build,
-    BuildDependency,
-    BuildPayload,
-    BuildProgress,
-    Deletion,
-    LogMessage,
-)
+from builds.deletion_models import Deletion
+from builds.models import Build, BuildDependency, BuildPayload, BuildProgress, LogMessage
 from builds.pages.schedule import next_times, paused_jobs
 from builds.plan_models import Plan
 from builds.plan_status import PlanStatus, status_of
+from builds.progress import read_paths
 from builds.reading import read_together
 from builds.services import current_builds
 from builds.status import JobStatus, reason
@@ -162,11 +156,12 @@ def build_row(
 def progress_trees(builds: Iterable[Build]) -> dict[int, ProgressReport]:
     """Return the progress tree of each build by its id, in one query."""
     tables: dict[int, list[tuple[Any, int, int, str]]] = {build.pk: [] for build in builds}
-    rows = BuildProgress.objects.filter(build__in=list(tables)).order_by("build_id", "position")
-    for number, name, current, total, line in rows.values_list(
-        "build_id", "group_name", "current", "total", "status_line"
-    ):
-        tables[number].append((tuple(json.loads(name)), current, total, line))
+    stored = BuildProgress.objects.filter(build__in=list(tables)).order_by("build_id", "position")
+    columns = ("build_id", "group_name", "current", "total", "status_line")
+    rows = list(stored.values_list(*columns))
+    paths = read_paths(row[1] for row in rows)
+    for path, (number, _, current, total, line) in zip(paths, rows, strict=True):
+        tables[number].append((path, current, total, line))
     return {number: ProgressReport.from_table(table) for number, table in tables.items()}
 
 

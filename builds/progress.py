@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import index
 from time import monotonic
@@ -150,6 +150,11 @@ def row_values(node: Node, redactor: Redactor) -> dict[str, Any]:
 def path_text(names: Sequence[str]) -> str:
     """Return a path as the column `group_name` has it."""
     return json.dumps(list(names), ensure_ascii=False)
+
+
+def read_paths(group_names: Iterable[str]) -> list[Path]:
+    """Return the paths that values of that column stand for: of a whole tree at once."""
+    return [tuple(names) for names in json.loads(f"[{','.join(group_names)}]")]
 
 
 def path_digest(group_name: str) -> str:

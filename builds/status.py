@@ -1,53 +1,30 @@
 """Where jobs stand: derived from their builds, in a bounded number of queries for any number.
 
 A job is `not_built`, `outdated`, `success` or `failed`; what runs now and how the newest build
-ended are said beside that, never instead.
+ended are said beside that, never instead. See `builds.facts` for what is looked up.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from django.db.models import Exists, F, OuterRef, Q, Subquery, Window
-from django.db.models.functions import RowNumber
-
-from builds.models import Build, BuildDependency, BuildQuerySet
+from builds import facts as reading
+from builds.facts import UNFINISHED_SHOWN, Facts, Outcome, job_links, pinned_builds, reason
+from builds.models import Build
 from jobs import graph
-from jobs.models import Job, JobDependency
-from jobs.tags import decode
+from jobs.models import Job
+
+__all__ = ["FAILED", "NOT_BUILT", "OUTDATED", "SUCCESS", "UNFINISHED_SHOWN", "JobStatus", "Outcome",
+           "job_links", "job_status", "job_statuses", "latest_successful_build",
+           "own_stale_reasons", "pinned_builds", "reason", "statuses_of", "why_outdated",
+           "with_builds_shown"]  # fmt: skip
 
 NOT_BUILT = "not_built"
 OUTDATED = "outdated"
 SUCCESS = "success"
 FAILED = "failed"
-
-UNFINISHED_SHOWN = 20  # per job; a job may have thousands of builds in the queue
-_CHUNK = 5_000  # jobs per round of queries: databases bound the parameters of one statement
-
-# Keys of a job's block that change neither what runs nor with what: editing them leaves the
-# latest build as good as it was. Inputs are compared by themselves.
-_BESIDE_THE_RUN = frozenset(
-    {
-        *("id", "title", "notes", "tags", "protect", "protected", "dependencies", "pinned_builds"),
-        *("cleanup", "cleanup_function", "repr_function"),
-        *("priority", "timeout", "retries", "retention", "concurrency", "queue", "schedule"),
-        "rebuild",
-    }
-)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a build ended."""
-
-    build_id: int
-    status: str
-    end_time: datetime | None
-    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,23 +61,51 @@ def job_statuses(
     *,
     with_builds: bool = True,
 ) -> dict[str, JobStatus]:
-    """Return where each of `jobs` stands, by job id.
+    """Return where each of `jobs` stands, by job id; see `statuses_of`."""
+    return statuses_of([job.pk for job in jobs], links, with_builds=with_builds)
+
+
+def statuses_of(
+    names: Iterable[str],
+    links: Mapping[str, Sequence[str]] | None = None,
+    *,
+    with_builds: bool = True,
+) -> dict[str, JobStatus]:
+    """Return where each of some jobs stands, by job id.
 
     `links` are all of `job_links`, where they were looked up already. Without builds it is not said
-    how the newest one ended and which have not: a query less.
+    how the newest one ended and which have not, nor which failed last where one has succeeded.
     """
-    asked = {job.pk: job for job in jobs}
+    asked = dict.fromkeys(names)
     if not asked:
         return {}
-    facts = _Facts(job_links() if links is None else links)
+    links = job_links() if links is None else links
     # And all that they depend on, directly or not: whether those are outdated.
-    known = _look_up(graph.reachable(facts.links, asked), facts)
-    own = {job.pk: _own_reasons(job, facts) for job in known}
-    outdated = _outdated(known, own, facts)
-    for chunk in _chunks(list(asked) if with_builds else []):
-        _add_what_is_shown(chunk, facts)
-    found = {job.pk: _status(job, own[job.pk], outdated, facts) for job in known if job.pk in asked}
+    facts = reading.read(graph.reachable(links, asked), links, with_builds=with_builds)
+    own = {name: _own_reasons(name, facts) for name in facts.names}
+    outdated = _outdated(facts.names, own, facts)
+    if with_builds:
+        reading.add_what_is_shown(list(asked), facts)
+    else:
+        reading.add_failed([name for name in asked if name not in facts.latest], facts)
+    found = {n: _status(n, own[n], outdated, facts) for n in facts.names if n in asked}
     return {name: found[name] for name in asked}
+
+
+def with_builds_shown(
+    statuses: Mapping[str, JobStatus], names: Sequence[str]
+) -> dict[str, JobStatus]:
+    """Return the states of some jobs, of those found without builds, with what these say."""
+    facts = Facts({}, finished=reading.newest_finished(names))
+    reading.add_what_is_shown(names, facts)
+    return {
+        name: replace(
+            statuses[name],
+            last_outcome=facts.outcomes.get(name),
+            unfinished=tuple(facts.unfinished.get(name, ())),
+        )
+        for name in names
+    }
 
 
 def job_status(job: Job, links: Mapping[str, Sequence[str]] | None = None) -> JobStatus:
@@ -112,9 +117,8 @@ def own_stale_reasons(
     names: Iterable[str], links: Mapping[str, Sequence[str]]
 ) -> dict[str, tuple[str, ...]]:
     """Return the `own_stale_reasons` of jobs, by id, and nothing else of how they stand."""
-    facts = _Facts(links)
-    known = _look_up(graph.reachable(links, names), facts)
-    return {job.pk: tuple(_own_reasons(job, facts)) for job in known}
+    facts = reading.read(graph.reachable(links, names), links, with_builds=False)
+    return {name: tuple(_own_reasons(name, facts)) for name in facts.names}
 
 
 def why_outdated() -> tuple[list[Job], dict[str, tuple[str, ...]]]:
@@ -123,24 +127,17 @@ def why_outdated() -> tuple[list[Job], dict[str, tuple[str, ...]]]:
     Those that are outdated by themselves come before those that only need one of them. Two queries
     whatever the number of jobs, with as little of each job as decides it.
     """
-    newest = Build.objects.filter(job=OuterRef("pk")).successful().newest_first()
-    jobs: list[Any] = list(
-        Job.objects.active()
-        .only("pk", "title", "config", "problem")
-        .annotate(
-            latest=Subquery(newest.values("pk")[:1]),
-            built_from=Subquery(newest.values("payload__config")[:1]),
-        )
-    )
-    facts = _Facts({job.pk: [] for job in jobs})
-    facts.latest = {job.pk: job.latest for job in jobs if job.latest}
-    facts.changed = _changed(jobs)
-    _add_links(facts)
-    own = {job.pk: _own_reasons(job, facts) for job in jobs}
-    outdated = _outdated(jobs, own, facts)
+    light = Job.objects.active().only("pk", "title", "problem")
+    jobs: list[Any] = list(light.annotate(**reading.success_and_block()))
+    facts = Facts({job.pk: [] for job in jobs})
+    for job in jobs:
+        facts.add(job.pk, job.success, job.block)
+    reading.add_links(facts)
+    own = {name: _own_reasons(name, facts) for name in facts.names}
+    outdated = _outdated(facts.names, own, facts)
     found = [job for job in jobs if job.pk in outdated]
     found.sort(key=lambda job: not own[job.pk])
-    return jobs, {job.pk: tuple(_reasons(job, own[job.pk], outdated, facts)) for job in found}
+    return jobs, {job.pk: tuple(_reasons(job.pk, own[job.pk], outdated, facts)) for job in found}
 
 
 def latest_successful_build(job_id: str) -> Build | None:
@@ -148,144 +145,78 @@ def latest_successful_build(job_id: str) -> Build | None:
     return Build.objects.filter(job_id=job_id).successful().newest_first().first()
 
 
-def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(ids), _CHUNK):
-        yield ids[start : start + _CHUNK]
+# --- The rules ------------------------------------------------------------------------------------
 
 
-@dataclass
-class _Facts:
-    """What the queries gave, keyed by job id; `links` has all jobs, the rest those looked up."""
-
-    links: Mapping[str, Sequence[str]]
-    latest: dict[str, int] = field(default_factory=dict)
-    failed: dict[str, int] = field(default_factory=dict)
-    running: set[str] = field(default_factory=set)
-    finished: dict[str, int] = field(default_factory=dict)
-    changed: set[str] = field(default_factory=set)
-    inputs: dict[int, dict[str, int]] = field(default_factory=dict)
-    outcomes: dict[str, Outcome] = field(default_factory=dict)
-    unfinished: dict[str, list[Build]] = field(default_factory=dict)
-
-    def dependencies(self, job: Job) -> Sequence[str]:
-        """Return what the job depends on, in the order of the file."""
-        return self.links.get(job.pk, ())
-
-
-def _look_up(names: Sequence[str], facts: _Facts) -> list[Job]:
-    return [job for chunk in _chunks(names) for job in _add_history(chunk, facts)]
-
-
-def _add_history(ids: Sequence[str], facts: _Facts) -> list[Job]:
-    """Look up what decides whether jobs are outdated, for at most `_CHUNK` of them."""
-    jobs = _with_newest_builds(ids)
-    latest = {job.pk: job.latest for job in jobs if job.latest}
-    facts.latest.update(latest)
-    facts.failed.update((job.pk, job.failed) for job in jobs if job.failed)
-    facts.finished.update((job.pk, job.finished) for job in jobs if job.finished)
-    facts.running.update(job.pk for job in jobs if job.is_running)
-    facts.inputs.update(_inputs(list(latest.values())))
-    facts.changed.update(_changed(jobs))
-    return jobs
-
-
-def _changed(jobs: Iterable[Any]) -> set[str]:
-    """Return the jobs whose block says something else than it did for their latest success."""
-    return {
-        job.pk
-        for job in jobs
-        if job.built_from is not None and _of_the_run(job.built_from) != _of_the_run(job.config)
-    }
-
-
-def _add_what_is_shown(ids: Sequence[str], facts: _Facts) -> None:
-    """Look up what is said of jobs beside their status, for at most `_CHUNK` of them."""
-    last = [facts.finished[name] for name in ids if name in facts.finished]
-    # The newest of each state: of those that are finished, these very builds.
-    rank = Window(RowNumber(), partition_by=[F("job"), F("status")], order_by=F("pk").desc())
-    wanted = Q(pk__in=last) | Q(job__in=ids, status__in=Build.UNFINISHED)
-    builds = Build.objects.filter(wanted).annotate(rank=rank)
-    found: dict[str, list[Build]] = defaultdict(list)
-    for build in builds.filter(rank__lte=UNFINISHED_SHOWN).order_by("-pk"):
-        if build.finished:
-            outcome = Outcome(build.pk, build.status, build.end_time, reason(build))
-            facts.outcomes[build.job_id] = outcome
-        else:
-            found[build.job_id].append(build)
-    facts.unfinished.update((name, some[:UNFINISHED_SHOWN]) for name, some in found.items())
-
-
-def _status(job: Job, own: Sequence[str], outdated: Collection[str], facts: _Facts) -> JobStatus:
-    reasons = _reasons(job, own, outdated, facts)
-    if job.pk in outdated:
+def _status(name: str, own: Sequence[str], outdated: Collection[str], facts: Facts) -> JobStatus:
+    if name in outdated:
         status = OUTDATED
-    elif job.pk in facts.latest:
+    elif name in facts.latest:
         status = SUCCESS
     else:
-        status = FAILED if job.pk in facts.failed else NOT_BUILT
+        status = FAILED if name in facts.failed else NOT_BUILT
     return JobStatus(
         status=status,
-        stale_reasons=tuple(reasons),
+        stale_reasons=tuple(_reasons(name, own, outdated, facts)),
         own_stale_reasons=tuple(own),
-        running=job.pk in facts.running,
-        latest_successful_build_id=facts.latest.get(job.pk),
-        last_failed_build_id=facts.failed.get(job.pk),
-        last_outcome=facts.outcomes.get(job.pk),
-        unfinished=tuple(facts.unfinished.get(job.pk, ())),
-        dependencies=tuple(facts.dependencies(job)),
-        missing=tuple(_missing(job, facts)),
+        running=name in facts.running,
+        latest_successful_build_id=facts.latest.get(name),
+        last_failed_build_id=facts.failed.get(name),
+        last_outcome=facts.outcomes.get(name),
+        unfinished=tuple(facts.unfinished.get(name, ())),
+        dependencies=tuple(facts.needs(name)),
+        missing=tuple(_missing(name, facts)),
     )
 
 
-def _reasons(job: Job, own: Sequence[str], outdated: Collection[str], facts: _Facts) -> list[str]:
+def _reasons(name: str, own: Sequence[str], outdated: Collection[str], facts: Facts) -> list[str]:
     """Return all reasons why a job is outdated: its own, then the jobs that it needs."""
-    if job.pk not in outdated:
+    if name not in outdated:
         return [*own]
-    return [*own, *(f"{name} is itself outdated" for name in _carrying(job, facts, outdated))]
+    return [*own, *(f"{need} is itself outdated" for need in _carrying(name, facts, outdated))]
 
 
-def _missing(job: Job, facts: _Facts) -> list[str]:
-    pins = pinned_builds(job)
-    needs = facts.dependencies(job)
-    return [name for name in needs if name not in facts.latest and name not in pins]
+def _missing(name: str, facts: Facts) -> list[str]:
+    pins = facts.pinned(name)
+    return [need for need in facts.needs(name) if need not in facts.latest and need not in pins]
 
 
-def _can_be_stale(job: Job, facts: _Facts) -> bool:
+def _can_be_stale(name: str, facts: Facts) -> bool:
     """Whether it can be said that the job is up to date or not."""
-    return job.pk in facts.latest and not _missing(job, facts)
+    return name in facts.latest and not _missing(name, facts)
 
 
-def _own_reasons(job: Job, facts: _Facts) -> list[str]:
+def _own_reasons(name: str, facts: Facts) -> list[str]:
     """Say why the latest success is not up to date; nothing where that can't be said."""
-    if not _can_be_stale(job, facts):
+    if not _can_be_stale(name, facts):
         return []
-    own = facts.latest[job.pk]
+    own = facts.latest[name]
     used = facts.inputs.get(own, {})
-    pins = pinned_builds(job)
+    pins = facts.pinned(name)
     reasons = []
-    for name in facts.dependencies(job):
-        reason = _input_reason(name, used.get(name), pins.get(name), facts.latest.get(name, 0))
+    for need in facts.needs(name):
+        reason = _input_reason(need, used.get(need), pins.get(need), facts.latest.get(need, 0))
         if reason:
             reasons.append(reason)
-    if job.pk in facts.changed:
+    if name in facts.changed:
         reasons.append(f"configuration changed since build #{own}")
     return reasons
 
 
-def _outdated(jobs: Sequence[Job], own: Mapping[str, Sequence[str]], facts: _Facts) -> set[str]:
-    """Return those of `jobs` that are outdated by themselves or by what they depend on."""
-    users: dict[str, list[str]] = {job.pk: [] for job in jobs}
-    for job in jobs:
-        if _can_be_stale(job, facts):
-            for name in _carrying(job, facts, facts.latest):
-                users[name].append(job.pk)
+def _outdated(names: Sequence[str], own: Mapping[str, Sequence[str]], facts: Facts) -> set[str]:
+    """Return those jobs that are outdated by themselves or by what they depend on."""
+    users: dict[str, list[str]] = {name: [] for name in names}
+    for name in names:
+        if _can_be_stale(name, facts):
+            for need in _carrying(name, facts, facts.latest):
+                users[need].append(name)
     return set(graph.reachable(users, [name for name, reasons in own.items() if reasons]))
 
 
-def _carrying(job: Job, facts: _Facts, outdated: Collection[str]) -> list[str]:
+def _carrying(name: str, facts: Facts, outdated: Collection[str]) -> list[str]:
     """Return those of `outdated` that the job would use again: a pinned build stays the same."""
-    pins = pinned_builds(job)
-    return [name for name in facts.dependencies(job) if name in outdated and name not in pins]
+    pins = facts.pinned(name)
+    return [need for need in facts.needs(name) if need in outdated and need not in pins]
 
 
 def _input_reason(name: str, used: int | None, pinned: int | None, latest: int) -> str:
@@ -295,75 +226,3 @@ def _input_reason(name: str, used: int | None, pinned: int | None, latest: int) 
         return f"{name} is a dependency now"
     # A used build that is newer than the latest was deleted since: there is nothing newer to use.
     return f"newer build #{latest} of {name}" if latest > used else ""
-
-
-def pinned_builds(job: Job) -> dict[str, int]:
-    """Return the builds that the file pins for the job's dependencies, by job id."""
-    pins = decode(job.config.get("pinned_builds") or {})
-    return {str(name): number for name, number in pins.items()} if isinstance(pins, dict) else {}
-
-
-def job_links() -> dict[str, list[str]]:
-    """Return what each job depends on, by id, in the order of the file; in one query."""
-    found: dict[str, list[str]] = {}
-    links = Job.objects.order_by("retired", "position", "pk", "dependency_links__position")
-    for job_id, name in links.values_list("pk", "dependency_links__depends_on"):
-        needs = found.setdefault(job_id, [])
-        if name is not None:
-            needs.append(name)
-    return found
-
-
-def _add_links(facts: _Facts) -> None:
-    """Look up what the jobs of the file depend on, and what their newest successes used of it."""
-    builds: BuildQuerySet = Build.objects.filter(job=OuterRef(OuterRef("job"))).order_by()
-    newest = builds.successful().newest_first().values("pk")[:1]
-    used = BuildDependency.objects.filter(build=Subquery(newest), job=OuterRef("depends_on"))
-    links = JobDependency.objects.filter(job__retired=False).order_by("job_id", "position")
-    rows = links.annotate(used=Subquery(used.values("dep_build_number")[:1]))
-    names: dict[str, list[str]] = defaultdict(list)
-    for job_id, name, number in rows.values_list("job_id", "depends_on_id", "used"):
-        names[job_id].append(name)
-        if number is not None and job_id in facts.latest:
-            facts.inputs.setdefault(facts.latest[job_id], {})[name] = number
-    facts.links = {**facts.links, **names}
-
-
-def _with_newest_builds(ids: Sequence[str]) -> list[Any]:
-    """Return jobs with the numbers of their newest builds, each by one step into an index."""
-    builds: BuildQuerySet = Build.objects.filter(job=OuterRef("pk")).newest_first()
-    jobs = Job.objects.filter(pk__in=ids).order_by().only("pk", "config")
-    return list(
-        jobs.annotate(
-            latest=Subquery(builds.successful().values("pk")[:1]),
-            built_from=Subquery(builds.successful().values("payload__config")[:1]),
-            finished=Subquery(builds.finished().values("pk")[:1]),
-            failed=Subquery(builds.filter(status=Build.Status.FAILED).values("pk")[:1]),
-            is_running=Exists(builds.running().order_by()),
-        )
-    )
-
-
-def reason(build: Build) -> str:
-    """Return why the build failed or was skipped, in a line; empty for any other."""
-    if build.skipped:
-        return build.exception_message
-    if build.exception_type:
-        return f"{build.exception_type}: {build.exception_message}".removesuffix(": ")
-    return build.exception_message
-
-
-def _inputs(numbers: Sequence[int]) -> dict[int, dict[str, int]]:
-    found: dict[int, dict[str, int]] = defaultdict(dict)
-    links = BuildDependency.objects.filter(build__in=numbers)
-    for number, job_id, used in links.values_list("build_id", "job_id", "dep_build_number"):
-        found[number][job_id] = used
-    return dict(found)
-
-
-def _of_the_run(config: Any) -> dict[str, Any]:
-    """Return what decides the run; empty arguments are the same as none."""
-    if not isinstance(config, dict):
-        return {}
-    kept = {key: value for key, value in config.items() if key not in _BESIDE_THE_RUN}
-    return {key: value for key, value in kept.items() if value not in (None, [], {})}

@@ -19,8 +19,9 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from builds import flags, queue, services, story
+from builds.deletion_models import Deletion
 from builds.housekeeping import Housekeeping
-from builds.models import Build, Deletion
+from builds.models import Build
 from builds.rebuilds import Rebuilds
 from builds.schedules import Schedules
 from builds.services import Outcome

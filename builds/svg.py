@@ -15,24 +15,31 @@ from math import hypot
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from builds.graphs import ORDER, Counts, Graph, Group, Node, cut, fitting, one_line
-from builds.layouts import FRAME, LINE, PADDING, Box, Corners, Layout, Points, Sketch, links
+from builds.graphs import ORDER, SMALL_SIZE, Counts, Graph, Group, Node, cut, one_line, small
+from builds.layouts import (
+    FOLDED,
+    FRAME,
+    LINE,
+    PADDING,
+    Box,
+    Corners,
+    Layout,
+    Points,
+    Sketch,
+    links,
+)
+from builds.letters import fitting, width
+from builds.svg_colours import BAR_CLASSES, paint
 
 LABEL = "Dependency graph: an arrow leads from a job to one that uses its builds"
 BAR: tuple[float, float] = (10.0, 6.0)  # a folded group's: from the side, and high
-GROUP_NAME = 22
-FOLDED_TEXT = 38
+GROUP_SIZE = 14.0  # of the letters of a group's name, as the style sheet has it
+FOLDED_ROOM = FOLDED[0] - 2 * BAR[0]
+OPEN, FOLDED_SIGN = "▾", "▸"
+NUMBER_ROOM = 48.0  # beside the name of a frame, for the number of its jobs at the least
+GAP = 12.0  # between both
 TIP = 8.0
 BASELINE = 11.0  # of a line of text, from above
-
-# Of files, whose colours no style sheet gives: background, text.
-GOOD = ("#dafbe1", "#1a7f37")
-BAD = ("#ffebe9", "#b3261e")
-LATE = ("#fff3cd", "#7d5200")
-QUIET = ("#eaeef2", "#57606a")
-BUSY = "#0a5ea8"
-COLOURS = {"success": GOOD, "failed": BAD, "outdated": LATE, "not_built": QUIET}
-LINES = "#6e7781"
 
 
 def states(graph: Graph, sketch: Sketch, layout: Layout) -> dict[str, dict[str, Any]]:
@@ -119,7 +126,7 @@ def file(graph: Graph, sketch: Sketch, layout: Layout, *, base: str) -> str:
     ET.SubElement(root, "rect", {"width": "100%", "height": "100%", "fill": "white"})
     shown = states(graph, sketch, layout)
     root.extend(_parts(graph, sketch, layout, shown, base=base))
-    _colour(root, sketch)
+    paint(root, sketch)
     text = ET.tostring(root, encoding="unicode")
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
 
@@ -171,13 +178,14 @@ def _node(
     link = ET.SubElement(whole, "a", {"href": base + node.url})
     ET.SubElement(link, "title").text = shown["t"]
     link.append(_rect(corners, "jc-shape"))
+    inside = _inside(link, corners)
     lines = node.lines
     middle = (corners[0] + corners[2]) / 2
     for number, text in enumerate(lines):
         is_id = number == len(lines) - 1 and len(lines) > 1 and node.title.strip() != ""
         kind = "jc-of-id" if is_id else "jc-of-title"
-        link.append(_text(middle, _line(corners, number), text, kind))
-    link.append(_text(middle, _line(corners, len(lines)), shown["s"][0], "jc-of-state"))
+        inside.append(_text(middle, _line(corners, number), text, kind))
+    inside.append(_text(middle, _line(corners, len(lines)), shown["s"][0], "jc-of-state"))
     if node.around_url and not base and not node.is_chosen:
         around = ET.SubElement(
             whole, "a", {"href": node.around_url, "class": "jc-around", "tabindex": "-1"}
@@ -196,7 +204,8 @@ def _frame(
     whole = ET.Element("g", {"class": "jc-frame", "data-node": name})
     link = _toggle(whole, group, shown, base)
     left, top = corners[0] + FRAME, corners[1] + 19
-    link.append(_text(left, top, f"▾ {_name(group)}", "jc-of-group", anchor="start"))
+    name_text = _name(group, OPEN, _frame_room(corners) - NUMBER_ROOM)
+    _inside(link, corners).append(_text(left, top, name_text, "jc-of-group", anchor="start"))
     state = _text(corners[2] - FRAME, top, shown["s"][0], "jc-of-state", anchor="end")
     whole.append(state)
     return whole
@@ -212,13 +221,23 @@ def _folded(
     link.append(_rect(shadow, "jc-shadow"))
     link.append(_rect(corners, "jc-shape"))
     left, top = corners[0] + BAR[0], corners[1]
-    link.append(_text(left, top + 21, f"▸ {_name(group)}", "jc-of-group", anchor="start"))
-    for state, x, width in shown["b"]:
-        place = {"x": str(x), "y": _n(top + 30), "width": str(width), "height": _n(BAR[1])}
-        ET.SubElement(link, "rect", {"class": f"jc-bar jc-bar-{state}", **place})
+    inside = _inside(link, corners)
+    name_text = _name(group, FOLDED_SIGN, FOLDED_ROOM)
+    inside.append(_text(left, top + 21, name_text, "jc-of-group", anchor="start"))
+    for state, x, wide in shown["b"]:
+        place = {"x": str(x), "y": _n(top + 30), "width": str(wide), "height": _n(BAR[1])}
+        ET.SubElement(link, "rect", {"class": f"{BAR_CLASSES}{state}", **place})
     for number, text in enumerate(shown["s"]):
-        link.append(_text(left, top + 50 + number * LINE, text, "jc-of-state", anchor="start"))
+        inside.append(_text(left, top + 50 + number * LINE, text, "jc-of-state", anchor="start"))
     return whole
+
+
+def _inside(link: ET.Element, corners: Corners) -> ET.Element:
+    """Add a part of the picture that nothing leaves: whatever fonts a page is shown in."""
+    left, top, right, bottom = corners
+    place = {"x": _n(left), "y": _n(top), "width": _n(right - left), "height": _n(bottom - top)}
+    view = " ".join(place.values())
+    return ET.SubElement(link, "svg", {**place, "viewBox": view, "overflow": "hidden"})
 
 
 def _toggle(whole: ET.Element, group: Group, shown: Mapping[str, Any], base: str) -> ET.Element:
@@ -275,13 +294,20 @@ def _state_lines(group: Group, counts: Counts, frame: Corners | None) -> list[st
         running = parts[-1:] if counts.running else []
         states = parts[:-1] if counts.running else parts
         lines = [[counts.size, *running], states[:2], states[2:]]
-        return [fitting(" · ".join(line), FOLDED_TEXT) for line in lines]
-    room = 0 if frame is None else int((frame[2] - frame[0] - 2 * FRAME) / 6)
-    text = f"{counts.size}: {' · '.join(parts)}"
-    room -= len(_name(group)) + 8
-    if len(text) <= room:
-        return [text]
-    return [counts.size if len(counts.size) <= room else f"{counts.total:,}"]
+        return [small(" · ".join(line), FOLDED_ROOM) for line in lines]
+    room = 0.0
+    if frame is not None:
+        room = _frame_room(frame)
+        name = _name(group, OPEN, room - NUMBER_ROOM)
+        room -= width(name, bold=True) * GROUP_SIZE + GAP
+    for text in (f"{counts.size}: {' · '.join(parts)}", counts.size):
+        if width(text) * SMALL_SIZE <= room:
+            return [text]
+    return [f"{counts.total:,}"]
+
+
+def _frame_room(frame: Corners) -> float:
+    return frame[2] - frame[0] - 2 * FRAME
 
 
 def _bar(counts: Counts, corners: Corners) -> list[tuple[str, str, str]]:
@@ -299,8 +325,9 @@ def _action(group: Group) -> str:
     return "Open" if group.is_folded else "Fold"
 
 
-def _name(group: Group) -> str:
-    return fitting(one_line(group.label) or "–", GROUP_NAME)
+def _name(group: Group, sign: str, room: float) -> str:
+    text = f"{sign} {one_line(group.label) or '–'}"
+    return fitting(text, room / GROUP_SIZE, bold=True)
 
 
 def _clean(attributes: Mapping[str, str]) -> dict[str, str]:
@@ -337,33 +364,3 @@ def _point(point: tuple[float, float]) -> str:
 
 def _n(number: float) -> str:
     return f"{number:.1f}".removesuffix(".0")
-
-
-# --- Files ----------------------------------------------------------------------------------------
-
-_SIZES = {"jc-of-title": "13", "jc-of-id": "11", "jc-of-state": "11", "jc-of-group": "14"}
-
-
-def _colour(root: ET.Element, sketch: Sketch) -> None:
-    """Give a file the colours and sizes that the style sheet gives to a page."""
-    for whole in root.iter("g"):
-        box = sketch.boxes.get(whole.get("data-node", ""))
-        background, colour = ("#f6f8fa", QUIET[1])
-        if box is not None and box.node is not None:
-            background, colour = COLOURS.get(box.node.status, QUIET)
-        is_running = "jc-node-running" in whole.get("class", "")
-        is_edge = whole.get("class") == "jc-edge"
-        for part in whole.iter():
-            if part.tag == "text":
-                part.set("font-size", _SIZES[part.get("class", "")])
-                part.set("fill", LINES if is_edge else colour)
-            elif part.tag == "rect":
-                state = part.get("class", "").removeprefix("jc-bar jc-bar-").replace("-", "_")
-                is_bar = part.get("class", "").startswith("jc-bar")
-                part.set("fill", COLOURS.get(state, QUIET)[1] if is_bar else background)
-                part.set("stroke", "none" if is_bar else BUSY if is_running else colour)
-                chosen = box is not None and box.node is not None and box.node.is_chosen
-                part.set("stroke-width", "3" if chosen else "1")
-            elif part.tag in ("path", "polygon"):
-                part.set("stroke", LINES)
-                part.set("fill", "none" if part.tag == "path" else LINES)

@@ -22,6 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jobcontrol.utils import ProgressReport
+from jobcontrol_site.directions import ESCAPES
 
 STYLES = {
     "success": "green",
@@ -40,9 +41,14 @@ STYLES = {
 _PLAIN_WIDTH = 100_000  # wide enough that nothing is cut or wrapped where no person looks
 MAX_BARS = 30  # bars of a live display; a terminal has not more lines
 
-# Control characters but tab and newline, as the pictures Unicode has for them.
-_PICTURES = {code: 0x2400 + code for code in range(32) if code not in (9, 10)}
-_PICTURES |= {0x7F: 0x2421} | dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
+# Control characters but tab and newline, as the pictures Unicode has for them; those that turn the
+# direction of what follows, as escapes.
+_PICTURES: dict[int, str | int] = {
+    **{code: 0x2400 + code for code in range(32) if code not in (9, 10)},
+    0x7F: 0x2421,
+    **dict.fromkeys(range(0x80, 0xA0), 0xFFFD),
+    **ESCAPES,
+}
 
 
 def visible(text: object) -> str:

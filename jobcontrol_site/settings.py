@@ -235,6 +235,8 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "jobs.middleware.RegistryMiddleware",
+    # Innermost: what others say of a page's content, they say of the content that is sent.
+    "jobcontrol_site.directions.DirectionsMiddleware",
 ]
 
 ROOT_URLCONF = "jobcontrol_site.urls"

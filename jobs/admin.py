@@ -120,9 +120,7 @@ class TagFilter(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """Offer every tag of the jobs in the file, and those asked for."""
-        lists = Job.objects.active().exclude(tag_text="").values_list("tags", flat=True)
-        names = {tag for found in lists for tag in found} | set(self.chosen)
-        return [(tag, tag) for tag in sorted(names)]
+        return [(tag, tag) for tag in sorted(Job.objects.active().tag_names() | set(self.chosen))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Keep the jobs that carry all chosen tags."""

@@ -111,6 +111,11 @@ class JobQuerySet(MirrorQuerySet["Job"]):
             found = found.alias(place=place).filter(place__gt=0)
         return found
 
+    def tag_names(self) -> set[str]:
+        """Return the tags of these jobs: each set of tags is read once, however many carry it."""
+        texts = self.exclude(tag_text="").order_by().values_list("tag_text", flat=True).distinct()
+        return {tag for text in texts for tag in text.strip("\n").split("\n\n")}
+
 
 class Job(MirrorModel):
     """One job of the configuration file, as it stood at the last good sync."""
@@ -155,6 +160,11 @@ class Job(MirrorModel):
         """The title, or the id where there is none; never long, for it stands in many places."""
         title = self.title
         return (title if len(title) <= MAX_LABEL else f"{title[: MAX_LABEL - 1]}…") or self.id
+
+    @property
+    def first_tag(self) -> str:
+        """The first of its tags, "" where there is none."""
+        return self.tag_text.strip("\n").split("\n", 1)[0]
 
 
 class JobDependency(MirrorModel):

@@ -118,6 +118,27 @@ def keys(page: Page) -> None:
     page.get_by_role("dialog").wait_for()
 
 
+def flooded(page: Page) -> None:
+    """Send a form with more fields than any has."""
+    page.locator("#logout-form").evaluate(
+        """(form) => {
+            for (let number = 0; number < 1001; number++) {
+                const field = form.appendChild(document.createElement("input"));
+                [field.type, field.name] = ["hidden", `field-${number}`];
+            }
+            form.submit();
+        }"""
+    )
+    page.get_by_text("Error 400").wait_for()
+
+
+def forged(page: Page) -> None:
+    """Send a form without what proves that it is the site's."""
+    page.context.clear_cookies(name="csrftoken")
+    page.locator("#logout-form").evaluate("(form) => form.submit()")
+    page.get_by_text("Error 403").wait_for()
+
+
 LIGHT = ("light", WIDE)
 DARK = ("dark", WIDE)
 
@@ -128,6 +149,8 @@ SHOTS = (
     Shot("search", lambda _: "/admin/search/"),
     Shot("found", lambda _: "/admin/search/?q=price", guide=LIGHT),
     Shot("keys", build("check_prices"), keys, guide=LIGHT),
+    Shot("error-400", lambda _: "/admin/", flooded),
+    Shot("error-403", lambda _: "/admin/", forged),
     Shot("error-404", lambda _: "/admin/builds/build/999999/log/"),
     Shot("jobs", lambda _: "/admin/jobs/job/", guide=LIGHT),
     Shot("jobs-phone", lambda _: "/admin/jobs/job/", guide=("dark", NARROW)),

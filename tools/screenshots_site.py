@@ -198,7 +198,8 @@ import json, random, time
 from datetime import timedelta
 from django.contrib.auth.models import User
 from builds import services
-from builds.models import Build, Deletion
+from builds.deletion_models import Deletion
+from builds.models import Build
 from builds.planning import Dependencies, Options
 from django.utils import timezone
 from jobs.models import Job

@@ -21,9 +21,10 @@ from builds.admin.elsewhere import Commands, start_of_build
 from builds.admin.live import live_page
 from builds.admin.shared import LongListMixin, partial, user_of
 from builds.admin.telling import say
-from builds.models import Build, Deletion
+from builds.deletion_models import Deletion
+from builds.models import Build
 from builds.pages import refreshing
-from builds.pages.build import build_page
+from builds.pages.build import Look, build_page
 from builds.pages.deletion import bulk_deletion_page
 from builds.pages.list_stamps import builds_look
 from builds.pages.stamps import build_stamp
@@ -90,12 +91,12 @@ class BuildAdmin(LongListMixin, ReadOnlyMixin, ComparingViews):
 
     def get_search_results(
         self,
-        request: HttpRequest,  # noqa: ARG002 - Django's signature
+        request: HttpRequest,
         queryset: QuerySet[Build],
         search_term: str,
     ) -> tuple[QuerySet[Build], bool]:
         """Search by number and by job."""
-        return filters.search(queryset, search_term), False
+        return filters.search(request, queryset, search_term), False
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
         """Allow the links "builds of this job", "of this plan" and "that use this one"."""
@@ -129,10 +130,10 @@ class BuildAdmin(LongListMixin, ReadOnlyMixin, ComparingViews):
             return self._gone(request, object_id)
         if not self.has_view_permission(request, build):
             raise PermissionDenied
-        found = build
+        found, look = build, Look(build)
 
         def make() -> dict[str, Any]:
-            page = build_page(found, request.GET)
+            page = build_page(look, request.GET)
             return {
                 **self.admin_site.each_context(request),
                 **page,
@@ -146,7 +147,10 @@ class BuildAdmin(LongListMixin, ReadOnlyMixin, ComparingViews):
                 **(extra_context or {}),
             }
 
-        return live_page(request, "builds/build.html", stamp=lambda: build_stamp(found), make=make)
+        def stamp() -> str:
+            return build_stamp(found, look.around, look.waits_for)
+
+        return live_page(request, "builds/build.html", stamp=stamp, make=make)
 
     def _commands(
         self, request: HttpRequest, build: Build, page: dict[str, Any]

@@ -13,7 +13,8 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_safe
 
 from builds.admin.build_views import BuildViews
-from builds.models import BuildQuerySet, Deletion
+from builds.deletion_models import Deletion
+from builds.models import BuildQuerySet
 from builds.pages.comparison import comparison_page, numbers_of, with_texts
 
 
@@ -43,11 +44,12 @@ class ComparingViews(BuildViews):
             return self._ask(request, texts, [], 200)
         numbers = numbers_of(texts)
         known = [number for number in numbers if number is not None]
+        found = cast("BuildQuerySet", self.get_queryset(request))
         if len(known) < len(texts):
             pairs = zip(texts, numbers, strict=True)
             words = [_no_number(text) for text, number in pairs if number is None]
-            return self._ask(request, texts, words, 400)
-        found = cast("BuildQuerySet", self.get_queryset(request))
+            gone = set(known) - set(found.filter(pk__in=known).values_list("pk", flat=True))
+            return self._ask(request, texts, [*words, *_missing(list(gone))], 400)
         builds = with_texts(found, left=known[0]).in_bulk(known)
         missing = [number for number in dict.fromkeys(known) if number not in builds]
         if missing:

@@ -13,7 +13,8 @@ from django.utils.safestring import SafeString
 from builds.admin.filters import ChoiceMenu
 from builds.admin.live_list import LiveRowMixin
 from builds.admin.shared import LongListMixin, partial
-from builds.models import Build, Deletion
+from builds.deletion_models import Deletion
+from builds.models import Build
 from builds.pages import refreshing
 from builds.pages.build import worker_label
 from builds.pages.tracebacks import traceback_links

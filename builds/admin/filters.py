@@ -4,26 +4,30 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, TypeVar
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html_join
 from django.utils.text import Truncator
 
 from builds.models import Build
 from builds.plan_models import Plan
+from builds.schedule_models import ScheduledRun
 from jobcontrol_site import moments
 from jobs.models import Job
 
 JOBS_OFFERED = 1_000
+JOBS_NAMED = 500  # in the condition of a search; of more it is said which are left out
+WORDS = 20  # of a search; the others are not looked for
+_WANTED = "wanted_rows"  # where a request keeps what its search comes to
 MENU = "builds/filter.html"
 
-Row = TypeVar("Row", Build, Plan)
+Row = TypeVar("Row", Build, Plan, ScheduledRun)
 
 
 class ChoiceMenu(admin.ChoicesFieldListFilter):
@@ -202,16 +206,44 @@ class PeriodFilter(_FormFilter):
         return found + timedelta(days=1) if is_end and is_day else found
 
 
-def search(rows: QuerySet[Row], text: str) -> QuerySet[Row]:
-    """Return the builds or plans whose number, or job's id or title, the words of `text` name."""
-    for word in text.replace("\x00", "").split():
-        jobs = Job.objects.filter(pk__icontains=word) | Job.objects.filter(title__icontains=word)
-        # By their ids, where they are few: each is then a step into an index.
-        ids = list(jobs.order_by().values_list("pk", flat=True)[: JOBS_OFFERED + 1])
-        named: Any = jobs.order_by().values("pk") if len(ids) > JOBS_OFFERED else ids
-        found = rows.filter(job__in=named)
-        number = word.removeprefix("#")
-        if number.isascii() and number.isdecimal() and len(number) < 19:
-            found = found | rows.filter(pk=int(number))
-        rows = found
-    return rows
+def search(
+    request: HttpRequest, rows: QuerySet[Row], text: str, *, number: str = "pk"
+) -> QuerySet[Row]:
+    """Return the rows whose job's id or title have the words of `text`, or whose `number` is one.
+
+    Jobs are looked up first, for all words: each row is then found by an index on them. Once for a
+    request: what looks whether a list has changed searches as well.
+    """
+    words = list(dict.fromkeys(text.replace("\x00", "").split()))[:WORDS]
+    if not words:
+        return rows
+    known = getattr(request, _WANTED, None)
+    if known is None:
+        known = _of_jobs(words)
+        for word in words:
+            digits = word.removeprefix("#")
+            if digits.isascii() and digits.isdecimal() and len(digits) < 19:
+                others = [one for one in words if one.removeprefix("#") != digits]
+                jobs = Q(job__in=Job.objects.filter(_named(others)).values("pk")) if others else Q()
+                known |= Q(**{number: int(digits)}) & jobs
+        setattr(request, _WANTED, known)
+    return rows.filter(known)
+
+
+def _of_jobs(words: Sequence[str]) -> Q:
+    """Return the condition of rows whose job has all words, as short as can be."""
+    named = _named(words)
+    ids = list(Job.objects.filter(named).values_list("pk", flat=True)[: JOBS_NAMED + 1])
+    if len(ids) <= JOBS_NAMED:
+        return Q(job__in=ids)
+    others = list(Job.objects.exclude(named).values_list("pk", flat=True)[: JOBS_NAMED + 1])
+    if len(others) <= JOBS_NAMED:
+        return ~Q(job__in=others) if others else Q(pk__gt=0)
+    return Q(job__in=Job.objects.filter(named).values("pk"))
+
+
+def _named(words: Sequence[str]) -> Q:
+    found = Q()
+    for word in words:
+        found &= Q(pk__icontains=word) | Q(title__icontains=word)
+    return found

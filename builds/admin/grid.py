@@ -73,7 +73,7 @@ class Look:
 
     def __init__(self, jobs: GridList) -> None:
         self.list = jobs
-        self.jobs: list[Job] = list(jobs.result_list)
+        self.jobs = jobs.shown()
 
     @cached_property
     def builds(self) -> dict[str, list[Build]]:

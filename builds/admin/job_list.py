@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
 
 from builds.admin import asking
@@ -19,7 +19,15 @@ from builds.admin.shared import ListOfOurs
 from builds.models import Build
 from builds.pages.schedule import next_times, paused_jobs
 from builds.readiness import why_not
-from builds.status import FAILED, NOT_BUILT, OUTDATED, SUCCESS, JobStatus, job_statuses
+from builds.status import (
+    FAILED,
+    NOT_BUILT,
+    OUTDATED,
+    SUCCESS,
+    JobStatus,
+    statuses_of,
+    with_builds_shown,
+)
 from jobs.admin import ProblemFilter, TagFilter
 from jobs.models import Job
 
@@ -54,9 +62,14 @@ class ListOfJobs(ListOfOurs):
 
     @property
     def known_statuses(self) -> Mapping[str, JobStatus]:
-        """What the filter by status looked up already."""
+        """What the filter by status looked up already: without builds, see `builds.status`."""
         chosen = (spec for spec in self.filter_specs if isinstance(spec, StatusFilter))
         return next((spec.statuses for spec in chosen), {})
+
+    def shown(self) -> list[Job]:
+        """Return the jobs of the page, without one that came after the filter had looked."""
+        known = self.known_statuses
+        return [job for job in self.result_list if not known or job.pk in known]
 
     @cached_property
     def knows_any_job(self) -> bool:
@@ -70,8 +83,10 @@ class JobChangeList(ListOfJobs):
     def get_results(self, request: HttpRequest) -> None:
         """Fetch the page, then the states of its jobs."""
         super().get_results(request)
-        jobs = list(self.result_list)
-        statuses = self.known_statuses or job_statuses(jobs)
+        jobs: list[Any] = self.shown()
+        known = self.known_statuses
+        names = [job.pk for job in jobs]
+        statuses = with_builds_shown(known, names) if known else statuses_of(names)
         reasons = why_not(jobs, statuses)
         paused = paused_jobs(jobs)
         rights = {
@@ -96,20 +111,33 @@ def row_of(job: Job) -> JobRow:
     return row
 
 
-def _ended_badly(status: JobStatus) -> bool:
-    bad = (Build.Status.FAILED, Build.Status.CANCELLED)
-    return status.last_outcome is not None and status.last_outcome.status in bad
-
-
+# States that follow from those of other jobs: all of them are looked at.
 _STATES: dict[str, tuple[str, Callable[[JobStatus], bool]]] = {
     SUCCESS: ("success", lambda status: status.status == SUCCESS),
     OUTDATED: ("outdated", lambda status: status.status == OUTDATED),
     FAILED: ("failed, never a success", lambda status: status.status == FAILED),
     NOT_BUILT: ("not built", lambda status: status.status == NOT_BUILT),
-    "last_failed": ("last build failed", _ended_badly),
-    "unfinished": ("running or waiting", lambda status: bool(status.unfinished)),
     "blocked": ("needs a build of another job", lambda status: bool(status.missing)),
 }
+
+
+def _ended_badly(jobs: QuerySet[Job]) -> QuerySet[Job]:
+    bad = (Build.Status.FAILED, Build.Status.CANCELLED)
+    newest = Build.objects.filter(job=OuterRef("pk")).finished().newest_first()
+    return jobs.alias(ended=Subquery(newest.values("status")[:1])).filter(ended__in=bad)
+
+
+def _unfinished(jobs: QuerySet[Job]) -> QuerySet[Job]:
+    waiting = Build.objects.filter(status__in=Build.UNFINISHED).order_by()
+    return jobs.filter(pk__in=waiting.values("job"))
+
+
+# What a job's own builds say, the database finds.
+_OF_BUILDS: dict[str, tuple[str, Callable[[QuerySet[Job]], QuerySet[Job]]]] = {
+    "last_failed": ("last build failed", _ended_badly),
+    "unfinished": ("running or waiting", _unfinished),
+}
+_OFFERED = (SUCCESS, OUTDATED, FAILED, NOT_BUILT, "last_failed", "unfinished", "blocked")
 
 
 class StatusFilter(admin.SimpleListFilter):
@@ -122,15 +150,23 @@ class StatusFilter(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """Offer each state."""
-        return [(name, label) for name, (label, _) in _STATES.items()]
+        labels = {name: label for name, (label, _) in [*_STATES.items(), *_OF_BUILDS.items()]}
+        return [(name, labels[name]) for name in _OFFERED]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Job]) -> QuerySet[Job]:
         """Keep the jobs in the chosen state, which follows from their builds."""
-        if self.value() not in _STATES:
+        chosen = str(self.value())
+        if chosen in _OF_BUILDS:
+            return _OF_BUILDS[chosen][1](queryset)
+        if chosen not in _STATES:
             return queryset
-        fits = _STATES[str(self.value())][1]
-        self.statuses = job_statuses(queryset.only("pk", "config"))
+        fits = _STATES[chosen][1]
+        names = queryset.order_by().values_list("pk", flat=True)
+        self.statuses = statuses_of(names, with_builds=False)
         fitting = [name for name, status in self.statuses.items() if fits(status)]
+        others = self.statuses.keys() - set(fitting)
+        if len(others) < len(fitting):  # each name takes time
+            return queryset.exclude(pk__in=others)
         return queryset.filter(pk__in=fitting)
 
 

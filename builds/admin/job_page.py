@@ -19,9 +19,10 @@ from builds.crews import is_alive
 from builds.forms import BuildFilter
 from builds.models import Build
 from builds.pages import refreshing
-from builds.pages.recent import strip_of
-from builds.pages.schedule import schedule_part
+from builds.pages.recent import newest_of_strip, strip
+from builds.pages.schedule import last_runs, schedule_part
 from builds.readiness import why_not
+from builds.schedule_models import ScheduledRun
 from builds.status import JobStatus, job_links, job_statuses, reason
 from builds.upkeep_models import Cluster
 from builds.waiting import reasons, unserved
@@ -65,6 +66,16 @@ class Look:
         """The clusters that live, or did a few seconds ago."""
         return [one for one in context_processors.clusters() if is_alive(one)]
 
+    @cached_property
+    def newest(self) -> list[Build]:
+        """The builds of the strip."""
+        return newest_of_strip(self.job)
+
+    @cached_property
+    def last_runs(self) -> list[ScheduledRun]:
+        """The last times at which its schedule was due."""
+        return last_runs(self.job)
+
     @property
     def status(self) -> JobStatus:
         """Where the job stands."""
@@ -90,7 +101,7 @@ def job_page(look: Look, request: HttpRequest) -> dict[str, Any]:
         "needs_hidden": max(len(statuses[job.pk].dependencies) - len(needs), 0),
         "needed_by_hidden": len(look.users) - len(needed_by),
         "unserved": "" if job.retired else unserved(job.queue, look.clusters),
-        "schedule": schedule_part(job),
+        "schedule": schedule_part(job, look.last_runs),
         "graph_url": reverse("admin:jobs_job_graph", args=[quote(job.pk)]),
         **(_builds(look, request) if _may_see_builds(request) else {}),
     }
@@ -122,7 +133,7 @@ def _builds(look: Look, request: HttpRequest) -> dict[str, Any]:
     standing = _standing(look.status, page)
     waits = reasons([*standing, *page], {job.pk: job.concurrency}, look.clusters)
     return {
-        "strip": strip_of(job),
+        "strip": strip(look.newest, timezone.now()),
         "standing": [build_line(build, waits) for build in standing],
         "builds_filter": chosen,
         "builds_filtered": chosen.is_bound and any(chosen.cleaned_data.values()),

@@ -170,7 +170,7 @@ class BuildableJobAdmin(GraphMixin, GridMixin, LiveListMixin, JobAdmin):
             return {**context, **(extra_context or {})}
 
         def stamp() -> str:
-            return job_stamp(look.job, look.status)
+            return job_stamp(look.job, look.status, look.newest, look.last_runs)
 
         return live_page(request, "builds/job.html", stamp=stamp, make=make)
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from builds.admin import live
 from builds.pages import refreshing
@@ -65,6 +68,15 @@ class LiveListMixin(LiveRows):
     def beside(self, request: HttpRequest, rows: Sequence[Any]) -> dict[str, Any]:  # noqa: ARG002
         """Return what the list shows beside its rows."""
         return {}
+
+    def action_checkbox(self, obj: Any) -> SafeString:
+        """Return what Django's admin makes by a template for each of the rows."""
+        return format_html(
+            '<input type="checkbox" name="{}" value="{}" class="action-select" aria-label="{}">',
+            ACTION_CHECKBOX_NAME,
+            obj.pk,
+            f"Select this object for an action - {obj}",
+        )
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

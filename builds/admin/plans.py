@@ -81,12 +81,12 @@ class PlanAdmin(LongListMixin, ReadOnlyMixin, PlanAdminBase):
 
     def get_search_results(
         self,
-        request: HttpRequest,  # noqa: ARG002 - Django's signature
+        request: HttpRequest,
         queryset: QuerySet[Plan],
         search_term: str,
     ) -> tuple[QuerySet[Plan], bool]:
         """Search by number and by job."""
-        return filters.search(queryset, search_term), False
+        return filters.search(request, queryset, search_term), False
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
         """Allow the link "plans of this job"."""

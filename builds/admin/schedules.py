@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
+from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
+from builds.admin import filters
 from builds.admin.filters import ChoiceMenu, JobFilter
 from builds.admin.live_list import LiveRowMixin
 from builds.admin.shared import LongListMixin, partial
@@ -33,13 +35,22 @@ class ScheduledRunAdmin(LongListMixin, LiveRowMixin, ReadOnlyMixin, ScheduledRun
     list_filter = [("state", ChoiceMenu), JobFilter]
     list_select_related = ["job", "build"]
     is_by_number = False
-    search_fields = ["=build_number", "job__id", "job__title"]
+    search_fields = ["build_number"]  # see get_search_results
     search_help_text = "A build's number, or a part of a job's id or title"
     change_list_template = "builds/scheduled_runs.html"
     change_form_template = "builds/live_row.html"
     fields = [
         "job_link", "by_entry", "due_at", "state_badge", "reason_text", "build_link", "decided_at"
     ]  # fmt: skip
+
+    def get_search_results(
+        self,
+        request: HttpRequest,
+        queryset: QuerySet[ScheduledRun],
+        search_term: str,
+    ) -> tuple[QuerySet[ScheduledRun], bool]:
+        """Search by a build's number and by job."""
+        return filters.search(request, queryset, search_term, number="build_number"), False
 
     def look(self, rows: QuerySet[Any]) -> object:
         """Look at what became of the times."""

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal, TypeVar
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from ninja import Query, Router
@@ -20,8 +20,9 @@ from builds.api import schemas
 from builds.api.auth import require, user_of
 from builds.api.jobs import LISTER
 from builds.api.replies import LINK, answer, refusals, with_next
-from builds.models import Build, BuildPayload, Deletion, LogMessage
-from builds.pages.log_parts import line_at, lines_of
+from builds.deletion_models import Deletion
+from builds.models import Build, BuildPayload, LogMessage
+from builds.pages.log_parts import line_at, lines_of, look_of
 from builds.presentation import Json, build_detail, build_rows, deletion_detail, log_line
 from jobcontrol.exceptions import BuildStateError, InvalidRequest, NotFound
 from jobcontrol_site import lookup, moments
@@ -180,7 +181,9 @@ class LogFilters(BaseModel):
         json_schema_extra=schemas.any_of({"maxLength": MAX_TEXT, "pattern": "^[^\\u0000]*$"}),
     )
     after: int = Field(0, ge=0, le=schemas.BIGGEST_ID, description="only lines with a higher id")
-    limit: int = Field(MAX_LINES, ge=1, le=MAX_LINES, description="fewer come if they are long")
+    limit: int = Field(
+        MAX_LINES, ge=1, le=MAX_LINES, description="fewer come if they are long or few match"
+    )
 
 
 @router.get(
@@ -190,11 +193,16 @@ class LogFilters(BaseModel):
     summary="Read a build's log",
 )
 def show_log(request: HttpRequest, build_id: int, filters: Query[LogFilters]) -> HttpResponse:
-    """Return lines of the log, oldest first."""
+    """Return lines of the log, oldest first.
+
+    Where few lines match, a reply looks at so many, and may hold fewer than `limit`, or none: the
+    log is at its end when there is no `Link`.
+    """
     require(request, "builds.view_build")
-    lines = _lines(lookup.find_build(build_id), filters)
+    lines, looked_at = _lines(lookup.find_build(build_id), filters)
     rows, goes_on = _page(lines[: filters.limit + 1].iterator(chunk_size=100), filters.limit)
-    return with_next(request, answer(rows), {"after": rows[-1]["id"]} if goes_on else None)
+    last = rows[-1]["id"] if goes_on else looked_at
+    return with_next(request, answer(rows), None if last is None else {"after": last})
 
 
 def _page(lines: Iterable[LogMessage], limit: int) -> tuple[list[Json], bool]:
@@ -209,25 +217,38 @@ def _page(lines: Iterable[LogMessage], limit: int) -> tuple[list[Json], bool]:
     return rows, False
 
 
-def _lines(build: Build, filters: LogFilters) -> QuerySet[LogMessage]:
-    found = lines_of(build).filter(pk__gt=filters.after)
+def _lines(build: Build, filters: LogFilters) -> tuple[QuerySet[LogMessage], int | None]:
+    """Return the lines that match, and up to which number was looked if there are lines left."""
+    walked = lines_of(build).filter(pk__gt=filters.after)
+    wanted = Q()
     if filters.level is not None:
-        found = found.filter(level__gte=_read(moments.level, "level", filters.level))
+        level = _read(moments.level, "level", filters.level)
+        wanted &= Q(level__gte=level)
+        if level >= LogMessage.RARE_LEVEL:  # these have an index of their own
+            walked = walked.filter(level__gte=LogMessage.RARE_LEVEL)
     # By number too, or all lines before or after would be gone through. With a margin: lines are
     # written in nearly the order of their times.
     if filters.since is not None:
         since = _read(_moment, "since", filters.since)
         start = line_at(build, _moved(since, -WRITTEN_WITHIN))
-        found = found.filter(pk__gte=start or schemas.BIGGEST_ID, created__gte=since)
+        walked = walked.filter(pk__gte=start or schemas.BIGGEST_ID)
+        wanted &= Q(created__gte=since)
     if filters.until is not None:
         until = _read(_moment, "until", filters.until)
         end = line_at(build, _moved(until, WRITTEN_WITHIN))
-        found = found.filter(pk__lte=end or schemas.BIGGEST_ID, created__lte=until)
+        walked = walked.filter(pk__lte=end or schemas.BIGGEST_ID)
+        wanted &= Q(created__lte=until)
     if filters.text:
         if "\x00" in filters.text:
             raise InvalidRequest("text: no line contains a NUL character.")
-        found = found.filter(message__icontains=filters.text)
-    return found
+        wanted &= Q(message__icontains=filters.text)
+    if not wanted:
+        return walked, None
+    look = look_of(build, walked)
+    found = walked.filter(wanted, pk__gte=look.first or schemas.BIGGEST_ID)
+    if look.stopped is None:
+        return found, None
+    return found.filter(pk__lt=look.stopped[0]), look.stopped[0] - 1
 
 
 def _moved(moment: datetime, by: timedelta) -> datetime:

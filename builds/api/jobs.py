@@ -8,11 +8,11 @@ from typing import Annotated, Any
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
 from ninja import Header, Query, Router
 from pydantic import StringConstraints
 
 from builds import history, services, uses
+from builds.addresses import address_of
 from builds.api import schemas
 from builds.api.auth import require, user_of
 from builds.api.replies import LINK, answer, refusals, with_next
@@ -55,14 +55,14 @@ def list_jobs(
     require(request, "jobs.view_job")
     found = list(_tagged(tag)[offset : offset + limit + 1])
     jobs = found[:limit]
-    statuses = job_statuses(jobs)
+    statuses = job_statuses(jobs, with_builds=False)
     rows = [{**job_summary(job, statuses[job.pk]), "link": _link(request, job.pk)} for job in jobs]
     more = {"offset": offset + limit} if len(found) > limit else None
     return with_next(request, answer(rows), more)
 
 
 def _tagged(tags: list[str]) -> QuerySet[Job]:
-    jobs = Job.objects.active()
+    jobs = Job.objects.active().only("title", "tags", "protected", "problem")
     # A tag is one line of printable text: no job can carry these, and PostgreSQL refuses NUL.
     if any(not tag or "\x00" in tag or "\n" in tag for tag in tags):
         return jobs.none()
@@ -207,4 +207,4 @@ def _show_job(request: HttpRequest, job_id: str) -> HttpResponse:
 
 def _link(request: HttpRequest, job_id: str) -> str:
     # Not build_absolute_uri: it would resolve the dots of an id.
-    return f"{request.scheme}://{request.get_host()}{reverse('api:job', args=[job_id])}"
+    return f"{request.scheme}://{request.get_host()}{address_of('api:job', job_id)}"

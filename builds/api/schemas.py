@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from builds.deletion_models import Deletion as DeletionModel
 from builds.models import Build as BuildModel
-from builds.models import Deletion as DeletionModel
 
 BIGGEST_ID = 2**63 - 1
 MAX_KEY = 200  # characters of an idempotency key

@@ -5,18 +5,17 @@ What can't be known is None: of rows that an older version wrote, of bars report
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db.models.functions import Left, Now
 from django.utils import timezone
 
 from builds.models import Build, BuildProgress
-from builds.progress import path_digest, path_text
+from builds.progress import path_digest, path_text, read_paths
 
 LONG_LIST = 200  # bars below one; of a longer list each hundred has a bar of its own
 RANGE = 100
@@ -125,7 +124,7 @@ class Bar:
             waiting.extend(reversed(bar.children))
 
 
-_COLUMNS = (
+COLUMNS = (
     *("build_id", "group_name", "current", "total"),
     Left("status_line", STATUS_SHOWN + 1),
     *("updated", "first_current", "seconds", "reports"),
@@ -135,33 +134,33 @@ _COLUMNS = (
 def read_bars(build: Build) -> Bar:
     """Return the root of the tree that a build reported."""
     rows = BuildProgress.objects.filter(build=build).order_by("position")
-    return make_bars(_report(*columns) for _, *columns in rows.values_list(*_COLUMNS))
+    return make_bars(report for _, report in reports_of(list(rows.values_list(*COLUMNS))))
 
 
 def read_few_bars(builds: Iterable[Build], most: int) -> dict[int, Bar] | None:
     """Return the roots of builds' trees by number; None for more than `most` bars in all."""
     numbers = [build.pk for build in builds]
     rows = BuildProgress.objects.filter(build__in=numbers).order_by("build_id", "position")
-    found = list(rows.values_list(*_COLUMNS)[: most + 1])
+    found = list(rows.values_list(*COLUMNS)[: most + 1])
     if len(found) > most:
         return None
     reports: dict[int, list[Report]] = {number: [] for number in numbers}
-    for number, *columns in found:
-        reports[number].append(_report(*columns))
+    for number, report in reports_of(found):
+        reports[number].append(report)
     return {number: make_bars(some) for number, some in reports.items()}
 
 
-def _report(
-    name: str, current: int, total: int, text: str, updated: datetime, *pace: int | float | None
-) -> Report:
-    path = tuple(json.loads(name))
-    return Report(path, current, total, text, updated.timestamp(), *pace)  # type: ignore[arg-type]
+def reports_of(rows: Sequence[tuple[Any, ...]]) -> Iterator[tuple[int, Report]]:
+    """Yield what rows of `COLUMNS` say, each with the number of its build."""
+    paths = read_paths(row[1] for row in rows)
+    for path, (number, _, current, total, text, updated, *pace) in zip(paths, rows, strict=True):
+        yield number, Report(path, current, total, text, updated.timestamp(), *pace)
 
 
-def database_now(build: Build) -> float:
+def database_now(build: Build) -> datetime:
     """Return this moment in database time, by which reports are stamped."""
     now: datetime | None = Build.objects.filter(pk=build.pk).values_list(Now(), flat=True).first()
-    return (now or timezone.now()).timestamp()  # the build may just have been deleted
+    return now or timezone.now()  # the build may just have been deleted
 
 
 def make_bars(reports: Iterable[Report]) -> Bar:
@@ -197,9 +196,21 @@ def _ranges(bar: Bar) -> list[Bar]:
     return ranges
 
 
+def _take_over(bar: Bar, report: Report) -> None:
+    """Fill in what follows from the report of a bar without children, as most are."""
+    bar.current, bar.total, bar.first_current = report.current, report.total, report.first_current
+    bar.reports = report.reports or 1
+    bar.begun = report.current > 0 or bar.reports > 1
+    bar.updated = report.updated
+    bar.began = None if report.seconds is None else report.updated - report.seconds
+
+
 def _sum_up(bar: Bar) -> None:
     """Fill in what follows from a bar's report and its children."""
     report, children = bar.report, bar.children
+    if report is not None and not children:
+        _take_over(bar, report)
+        return
     began = [child.began for child in children]
     updated = [child.updated for child in children]
     bar.reports = sum(child.reports for child in children)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from django.contrib.admin.utils import quote
@@ -13,10 +14,12 @@ from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.utils.http import urlencode
 
-from builds.models import Build, BuildPayload, Deletion
+from builds.deletion_models import Deletion
+from builds.models import Build, BuildPayload
 from builds.pages import refreshing
 from builds.pages.build_plan import plan_part
 from builds.pages.configuration import SHOWN_CHARS, compare
+from builds.pages.glance import Glance, glance_at
 from builds.pages.log import log_tail
 from builds.pages.progress import progress_part
 from builds.pages.tabs import tab_of_build
@@ -32,15 +35,39 @@ CONSUMERS_COUNTED = 1_000
 RETVAL_SHOWN = 20_000  # characters; the whole is a file
 
 
-def build_page(build: Build, query: Mapping[str, str]) -> dict[str, Any]:
+class Look:
+    """What a build's page and its stamp are both made from, looked up once."""
+
+    def __init__(self, build: Build) -> None:
+        self.build = build
+
+    @cached_property
+    def around(self) -> Glance:
+        """What is around the build."""
+        return glance_at(self.build)
+
+    @cached_property
+    def waits_for(self) -> str:
+        """Why it has not begun."""
+        limits = {self.build.job_id: self.build.job.concurrency}
+        return reasons([self.build], limits).get(self.build.pk, "")
+
+
+def build_page(look: Look, query: Mapping[str, str]) -> dict[str, Any]:
     """Return everything recorded about a build; `query` may ask for all of its progress."""
-    return read_together(build, lambda found: _build_page(found, query))
+
+    def read(build: Build) -> dict[str, Any]:
+        # A build that has changed since is looked at anew.
+        return _build_page(look if build is look.build else Look(build), query)
+
+    return read_together(look.build, read)
 
 
-def _build_page(build: Build, query: Mapping[str, str]) -> dict[str, Any]:
+def _build_page(look: Look, query: Mapping[str, str]) -> dict[str, Any]:
+    build, around = look.build, look.around
     payload = payload_without_values(build.pk)
-    deletion = deletion_part(build)
-    progress = progress_part(build, query)
+    deletion = deletion_part(build) if around.deletion else None
+    progress = progress_part(build, query, around.now)
     return {
         "build": build,
         "tab": tab_of_build(build, progress["progress"]),
@@ -49,15 +76,16 @@ def _build_page(build: Build, query: Mapping[str, str]) -> dict[str, Any]:
         "duration": build.duration(timezone.now()),
         "timeout": build.timeout.total_seconds() if build.timeout else None,
         "waits_until": _waits_until(build),
-        "waits_for": reasons([build], {build.job_id: build.job.concurrency}).get(build.pk, ""),
+        "waits_for": look.waits_for,
         "worker": worker_label(build.worker),
         "inputs": build.inputs.select_related("job", "dep_build").order_by("pk"),
         "run_again": run_again_address(build),
-        **attempts_part(build),
+        **(attempts_part(build) if around.retry or build.attempt > 1 else {"attempts": []}),
         **plan_part(build),
         "deletion": deletion,
         **consumers_part(build),
-        **comparisons_part(build),
+        "last_success": around.last_success,
+        "previous_build": around.previous if around.previous != around.last_success else None,
         **_payload_part(payload, build),
         **progress,
         **log_tail(build, query),
@@ -124,19 +152,6 @@ def consumers_part(build: Build) -> dict[str, Any]:
         "consumers": first[:CONSUMERS_SHOWN],
         "consumer_count": count,
         "consumers_counted": CONSUMERS_COUNTED,
-    }
-
-
-def comparisons_part(build: Build) -> dict[str, Any]:
-    """Return the numbers of the earlier builds that this one is worth being compared with."""
-    earlier = Build.objects.filter(job=build.job_id, pk__lt=build.pk).newest_first()
-    previous = earlier.values_list("pk", flat=True).first()
-    success = None
-    if previous and build.status in (Build.Status.FAILED, Build.Status.CANCELLED):
-        success = earlier.successful().values_list("pk", flat=True).first()
-    return {
-        "last_success": success,
-        "previous_build": previous if previous != success else None,
     }
 
 

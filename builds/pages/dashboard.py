@@ -5,7 +5,6 @@ Every list is bounded, and so is what is counted: nothing here grows with the ta
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
-from django.db.models import Case, Count, Exists, OuterRef, Value, When, Window
+from django.db.models import Case, Count, Exists, Max, OuterRef, Value, When, Window
 from django.db.models.functions import Left, Now
 from django.utils import timezone
 
@@ -22,7 +21,7 @@ from builds.among import among
 from builds.crews import Crew, crews, is_alive
 from builds.estimates import time_left, usual_durations
 from builds.models import Build, BuildProgress, BuildQuerySet
-from builds.pages.bars import Bar, Report, make_bars
+from builds.pages.bars import COLUMNS, Bar, Report, make_bars, reports_of
 from builds.pages.progress import ProgressRow, View, row_of
 from builds.pages.stamps import stamp_of
 from builds.pages.tabs import Tab, tab_of_overview
@@ -171,45 +170,60 @@ def _running() -> list[Build]:
 def _running_part(running: Sequence[Build]) -> dict[str, Any]:
     now = timezone.now()
     shown = running[:RUNNING_SHOWN]
-    roots = _roots([build.pk for build in shown])
+    roots, moment = _roots([build.pk for build in shown])
     usual = usual_durations({build.job_id for build in shown})
     return {
-        "lines": [_running_line(one, roots.get(one.pk), usual, now) for one in shown],
+        "lines": [_running_line(one, roots.get(one.pk), usual, now, moment) for one in shown],
         "count": len(running),
         "more": max(len(running) - len(shown), 0),
     }
 
 
 def _running_line(
-    build: Build, root: Bar | None, usual: dict[str, float], now: datetime
+    build: Build, root: Bar | None, usual: dict[str, float], now: datetime, moment: float
 ) -> RunningLine:
     elapsed = build.duration(now)
     current, total = (root.current, root.total) if root else (0, 0)
     left = ""
     if elapsed is not None and build.cancel_requested is None:
         left = time_left(elapsed, current, total, usual.get(build.job_id))
-    bar = row_of(root, View(build.status, 0.0)) if root else None
-    return RunningLine(build, elapsed, bar, left)
+    bar = row_of(root, View(build.status, moment)) if root else None
+    return RunningLine(build, elapsed, bar, "" if bar and bar.is_still else left)
 
 
-def _roots(numbers: Sequence[int]) -> dict[int, Bar]:
-    """Return the progress of builds: one row of each that reports a total of all, else all rows."""
+def _roots(numbers: Sequence[int]) -> tuple[dict[int, Bar], float]:
+    """Return the progress of builds, and this moment in database time.
+
+    Of each one row is read if it reports a total of all, else all its rows.
+    """
     if not numbers:
-        return {}
+        return {}, 0.0
     rows = BuildProgress.objects.order_by("build_id", "position")
-    columns = ("build_id", "group_name", "current", "total", "status_line")
-    whole = rows.filter(build__in=numbers, group_digest=ROOT_DIGEST).values_list(*columns)
-    found = list(whole)
-    rest = set(numbers) - {row[0] for row in found}
+    whole = rows.filter(build__in=numbers, group_digest=ROOT_DIGEST)
+    found = list(whole.values_list(Now(), *COLUMNS))
+    rest = set(numbers) - {row[1] for row in found}
+    totals = set(numbers) - rest
     if rest:
-        found += rows.filter(build__in=rest).values_list(*columns)[: BARS_READ + 1]
+        found += rows.filter(build__in=rest).values_list(Now(), *COLUMNS)[: BARS_READ + 1]
     tables: dict[int, list[Report]] = {}
-    for number, name, current, total, line in found:
-        report = Report(tuple(json.loads(name)), current, total, line, updated=0.0)
+    for number, report in reports_of([row[1:] for row in found]):
         tables.setdefault(number, []).append(report)
     if len(found) - len(numbers) + len(rest) > BARS_READ:
-        del tables[found[-1][0]]  # a part of its sum would be a lie
-    return {number: make_bars(table) for number, table in tables.items()}
+        del tables[found[-1][1]]  # a part of its sum would be a lie
+    roots = {number: make_bars(table) for number, table in tables.items()}
+    moment = found[0][0].timestamp() if found else 0.0
+    _hear({number: root for number, root in roots.items() if number in totals}, moment)
+    return roots, moment
+
+
+def _hear(roots: Mapping[int, Bar], moment: float) -> None:
+    """Let totals that are silent know of what moves below them."""
+    silent = [n for n, root in roots.items() if (root.silence(moment) or 0.0) > root.still_after]
+    if not silent:
+        return
+    below = BuildProgress.objects.filter(build__in=silent).order_by().values_list("build")
+    for number, updated in below.annotate(Max("updated")):
+        roots[number].updated = updated.timestamp()
 
 
 # --- What waits -----------------------------------------------------------------------------------

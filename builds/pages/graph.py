@@ -9,14 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import quote as url_quote
 
-from django.contrib.admin.utils import quote
 from django.core.paginator import Paginator
 from django.http import QueryDict
-from django.urls import reverse
-from django.utils.http import RFC3986_SUBDELIMS
 
+from builds.addresses import address
 from builds.graphs import MAX_EDGES, MAX_NODES, SIGNS, Counts, Graph, Group, Node
 from builds.pages import refreshing
 from builds.pages.graph_picture import picture_part
@@ -34,8 +31,6 @@ WAYS = {"both": "needs and is needed by", "up": "needs", "down": "is needed by"}
 BY_TAG = "tag"
 UNTAGGED = "none"
 LEGEND = ("success", "outdated", "failed", "not_built", "running")
-
-_PLACE = "the-place-of-a-job"
 
 
 @dataclass(frozen=True)
@@ -111,9 +106,8 @@ def found_graph(question: Question, job: Job | None) -> Found:
             jobs = _light(_named(Job.objects.active(), chosen))
     listed = [one for one in jobs if chosen is None or one.pk in chosen]
     statuses = job_statuses(listed, with_builds=False)
-    address = _Addresses()
     key = job.pk if job is not None else ""
-    nodes = [_node(one, statuses[one.pk], key, matches, address) for one in listed]
+    nodes = [_node(one, statuses[one.pk], key, matches) for one in listed]
     return _grouped(nodes, uses, question, len(matches))
 
 
@@ -138,8 +132,7 @@ def page(found: Found, asked: QueryDict) -> dict[str, Any]:
 
 def offered_tags(chosen: Iterable[str]) -> list[str]:
     """Return the tags to offer: those of the jobs in the file, and the chosen ones."""
-    lists = Job.objects.active().exclude(tag_text="").values_list("tags", flat=True)
-    return sorted({tag for found in lists for tag in found} | set(chosen))[:TAGS_OFFERED]
+    return sorted(Job.objects.active().tag_names() | set(chosen))[:TAGS_OFFERED]
 
 
 # --- Which jobs -----------------------------------------------------------------------------------
@@ -152,8 +145,8 @@ def _edges() -> list[tuple[str, str]]:
 
 
 def _light(jobs: JobQuerySet) -> JobQuerySet:
-    """Leave out the large texts; the pins in `config` decide whether a job is outdated."""
-    return jobs.defer("config_text", "docs", "notes")
+    """Load of each job what its box shows, and no more: there may be a thousand."""
+    return jobs.only("title", "tag_text", "protected", "retired", "problem")
 
 
 def _named(jobs: JobQuerySet, names: set[str]) -> JobQuerySet:
@@ -185,39 +178,21 @@ def _around(question: Question, uses: Sequence[tuple[str, str]], starts: Iterabl
 # --- Nodes and groups -----------------------------------------------------------------------------
 
 
-class _Addresses:
-    """The addresses of jobs' pages: looking each of them up would take longer than all else."""
-
-    def __init__(self) -> None:
-        self._job = reverse("admin:jobs_job_change", args=[_PLACE])
-        self._around = reverse("admin:jobs_job_graph", args=[_PLACE])
-
-    def of(self, job: Job) -> tuple[str, str]:
-        """Return the address of the job's page, and that of the graph around it."""
-        # As Django's `reverse` writes it.
-        name = url_quote(quote(job.pk), safe=RFC3986_SUBDELIMS + "/~:@")
-        return self._job.replace(_PLACE, name, 1), self._around.replace(_PLACE, name, 1)
-
-
-def _node(
-    job: Job, status: JobStatus, chosen: str, matches: set[str], addresses: _Addresses
-) -> Node:
+def _node(job: Job, status: JobStatus, chosen: str, matches: set[str]) -> Node:
     missing = [f"needs a build of {name}" for name in status.missing]
-    tags = [str(tag) for tag in job.tags if str(tag)]
-    url, around_url = addresses.of(job)
     return Node(
         id=job.pk,
         title=job.title,
         status=status.status,
-        url=url,
+        url=address("admin:jobs_job_change", job.pk),
         running=status.running,
         protected=job.protected,
         retired=job.retired,
         is_chosen=job.pk == chosen,
         is_found=job.pk in matches,
         remarks=tuple(filter(None, [job.problem, *status.stale_reasons, *missing])),
-        group=f"tag:{tags[0]}" if tags else UNTAGGED,
-        around_url=around_url,
+        group=f"tag:{job.first_tag}" if job.first_tag else UNTAGGED,
+        around_url=address("admin:jobs_job_graph", job.pk),
     )
 
 

@@ -12,7 +12,8 @@ from django.db.models import Count, Max, QuerySet
 from django.utils import timezone
 
 from builds.crews import Crew, builds_in_place, crews
-from builds.models import Build, Deletion
+from builds.deletion_models import Deletion
+from builds.models import Build
 from builds.pages.stamps import HEARTBEAT_STEP, stamp_of
 from builds.schedule_models import ScheduledRun, SchedulePause
 from builds.upkeep_models import Cluster

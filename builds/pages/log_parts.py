@@ -17,8 +17,8 @@ LINES = 200  # per page
 MESSAGE_CHARS = 4_000  # of one message among others; alone it is shown whole
 LOOKED_AT = 20_000  # lines that one page looks at, to find those that match
 LOOKED_BACK = 2_000  # lines before a page that are looked at for whether one matches
-PROBES = 100  # moments that one step of the search for a time looks at
-NEAR = 1_000  # lines among which a time is looked for one by one
+PROBES = 50  # moments that one step of the search for a time looks at
+NEAR = 4_000  # lines among which a time is looked for one by one
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def _walked(build: Build, asked: LogQuestion) -> QuerySet[LogMessage]:
 
 def _forward(build: Build, asked: LogQuestion, start: Q) -> Part:
     walked = _walked(build, asked).filter(start)
-    look = _look(build, walked, asked)
+    look = look_of(build, walked) if asked.is_walked_in_vain else Look()
     found = walked.filter(asked.matches())
     if look.first is not None:
         found = found.filter(pk__gte=look.first)
@@ -110,7 +110,7 @@ def _forward(build: Build, asked: LogQuestion, start: Q) -> Part:
 
 def _backward(build: Build, asked: LogQuestion, end: Q) -> Part:
     walked = _walked(build, asked).filter(end).reverse()
-    look = _look(build, walked, asked)
+    look = look_of(build, walked) if asked.is_walked_in_vain else Look()
     found = walked.filter(asked.matches())
     if look.first is not None:
         found = found.filter(pk__lte=look.first)
@@ -130,25 +130,23 @@ def _backward(build: Build, asked: LogQuestion, end: Q) -> Part:
 
 
 @dataclass(frozen=True)
-class _Look:
+class Look:
     """Which lines are looked at: from the first one to the one at which that stops, if there is."""
 
     first: int | None = None
     stopped: tuple[int, datetime] | None = None
 
 
-def _look(build: Build, walked: QuerySet[LogMessage], asked: LogQuestion) -> _Look:
-    """Return the bounds of a look for lines that match; none where each line walked does.
+def look_of(build: Build, walked: QuerySet[LogMessage]) -> Look:
+    """Return the bounds of a look for lines that match, of which there may be hardly any.
 
     Both of them, so that nothing outside is gone through, by whatever index.
     """
-    if not asked.is_walked_in_vain:
-        return _Look()
     after = slice(LOOKED_AT, LOOKED_AT + 1)
     first, number, created = _asked_at_once(
         build, walked.values("pk")[:1], walked.values("pk")[after], walked.values("created")[after]
     )
-    return _Look(first, (number, created) if number is not None else None)
+    return Look(first, (number, created) if number is not None else None)
 
 
 def _older(build: Build, asked: LogQuestion, lines: list[LogMessage]) -> int | None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db.models import Max
+from django.core.paginator import Paginator
+from django.db.models import Max, Q
 from django.http import QueryDict
 from django.urls import reverse
 from django.utils import timezone
 
+from builds import context_processors
+from builds.crews import is_alive
 from builds.graphs import MAX_NODES, SIGNS, Graph, Node
-from builds.models import Build, BuildDependency
+from builds.models import Build, BuildDependency, BuildQuerySet
 from builds.pages import refreshing
 from builds.pages.graph_picture import picture_part
 from builds.pages.tabs import tab_of_plan
@@ -22,8 +25,10 @@ from builds.planning import Dependencies
 from builds.status import reason
 from builds.waiting import reasons
 
-LISTED = 1_000  # builds, and what they use
+LISTED = 100  # builds of a page
+FOLLOWERS = 100
 INPUTS_READ = 20_000
+DRAWN = 200  # builds up to which the picture is drawn unasked; that of more is hardly to be read
 NAMED = 5  # builds that one waits for
 
 REUSED = "reused"
@@ -64,14 +69,9 @@ class Line:
 def plan_page(plan: Plan, asked: QueryDict) -> dict[str, Any]:
     """Return everything about a plan, as plain values for its template."""
     status = plan_statuses([plan])[plan.pk]
-    lines = _lines(plan)
-    inputs = _inputs(plan)
-    why = reasons(line.build for line in lines if line.build.status != Build.Status.WAITING)
-    for line in lines:
-        line.why_waits = why.get(line.build.pk, "")
-        used = inputs.get(line.build.pk, ())
-        if not line.build.finished:
-            line.waits_for = [one for one in used if _is_unfinished(one)]
+    page = Paginator(_builds(plan), LISTED).get_page(asked.get("page"))
+    lines = _lines(plan, page)
+    _say_what_they_wait_for(lines)
     return {
         "plan": plan,
         "status": status,
@@ -80,11 +80,12 @@ def plan_page(plan: Plan, asked: QueryDict) -> dict[str, Any]:
         "counts": counts_in_words(status),
         "options": options_in_words(plan.wish),
         "lines": lines,
-        "hidden": max(_number_of_builds(plan, lines) - len(lines), 0),
+        "lines_page": page,
+        "lines_pages": page.paginator.get_elided_page_range(page.number, on_each_side=2, on_ends=1),
         "is_resumable": status.finished and status.state not in ("success", "gone"),
-        "followers": list(plan.resumed_by.order_by("pk")[:LISTED]),
-        "legend": _legend(lines),
-        **_picture(lines, inputs, asked),
+        "followers": list(plan.resumed_by.order_by("pk")[:FOLLOWERS]),
+        "legend": _legend(status),
+        **_picture(plan, status, asked),
     }
 
 
@@ -122,31 +123,34 @@ def _names(names: Sequence[str]) -> str:
     return f"{shown} and {more:,} more" if more > 0 else shown
 
 
-def _legend(lines: Sequence[Line]) -> list[dict[str, Any]]:
+def _legend(status: PlanStatus) -> list[dict[str, Any]]:
     """Return the states that the picture shows, with their signs."""
-    shown = {line.build.status for line in lines if line.superseded_by is None}
     return [
         {"state": str(label), "sign": SIGNS.get(str(label), ""), "name": str(label), "number": None}
         for value, label in Build.Status.choices
-        if value in shown
+        if status.counts.get(value)
     ]
 
 
 # --- The table ------------------------------------------------------------------------------------
 
 
-def _lines(plan: Plan) -> list[Line]:
+def _builds(plan: Plan) -> BuildQuerySet:
+    """Return the builds in their order, to which retries are added at the end."""
     large = ("job__config", "job__config_text", "job__docs", "job__notes")
     related = plan.builds.select_related("job", "cancel_requested_by")
-    found = related.defer(*large).order_by("pk")[:LISTED]
-    newest = dict(
-        plan.builds.order_by().values("job").annotate(newest=Max("pk")).values_list("job", "newest")
-    )
+    return related.defer(*large).order_by("pk")
+
+
+def _lines(plan: Plan, builds: Iterable[Build]) -> list[Line]:
+    found = list(builds)
+    own = plan.builds.filter(job__in={build.job_id for build in found}).order_by()
+    newest = dict(own.values("job").annotate(newest=Max("pk")).values_list("job", "newest"))
     now = timezone.now()
     return [
         Line(
             build=build,
-            superseded_by=newest[build.job_id] if newest[build.job_id] > build.pk else None,
+            superseded_by=newer if (newer := newest.get(build.job_id, 0)) > build.pk else None,
             duration=build.duration(now),
             reason=reason(build),
         )
@@ -154,13 +158,20 @@ def _lines(plan: Plan) -> list[Line]:
     ]
 
 
-def _number_of_builds(plan: Plan, lines: Sequence[Line]) -> int:
-    return plan.builds.count() if len(lines) == LISTED else len(lines)
+def _say_what_they_wait_for(lines: Sequence[Line]) -> None:
+    waiting = [line for line in lines if not line.build.finished]
+    inputs = _inputs(Q(build__in=[line.build.pk for line in waiting])) if waiting else {}
+    alive = [one for one in context_processors.clusters() if is_alive(one)]
+    queued = [line.build for line in waiting if line.build.status != Build.Status.WAITING]
+    why = reasons(queued, clusters=alive)
+    for line in waiting:
+        line.why_waits = why.get(line.build.pk, "")
+        line.waits_for = [one for one in inputs.get(line.build.pk, ()) if _is_unfinished(one)]
 
 
-def _inputs(plan: Plan) -> dict[int, list[BuildDependency]]:
-    """Return what the builds use, by number."""
-    links = BuildDependency.objects.filter(build__plan=plan).order_by("build", "pk")
+def _inputs(wanted: Q) -> dict[int, list[BuildDependency]]:
+    """Return what builds use, by number."""
+    links = BuildDependency.objects.filter(wanted).order_by("build", "pk")
     found: dict[int, list[BuildDependency]] = {}
     only = ("build", "job__title", "dep_build_number", "dep_build__status", "dep_build__plan")
     for link in links.select_related("dep_build", "job").only(*only)[:INPUTS_READ]:
@@ -175,35 +186,35 @@ def _is_unfinished(link: BuildDependency) -> bool:
 # --- The picture ----------------------------------------------------------------------------------
 
 
-def _picture(
-    lines: Sequence[Line],
-    inputs: Mapping[int, Sequence[BuildDependency]],
-    asked: QueryDict,
-) -> dict[str, Any]:
+def _picture(plan: Plan, status: PlanStatus, asked: QueryDict) -> dict[str, Any]:
     """Return the picture of the newest build of each job and of what they use, or why none."""
-    current = [line for line in lines if line.superseded_by is None]
-    if len(current) > MAX_NODES:
+    if status.total > MAX_NODES:
         text = f"More than {MAX_NODES:,} builds are too many for a picture: see the table."
         return {"no_picture": text}
-    nodes = {line.build.pk: _node(line) for line in current}
+    if status.total > DRAWN and asked.get("graph") != "all":
+        return {"picture_of": status.total}
+    newest = plan.builds.order_by().values("job").annotate(newest=Max("pk")).values("newest")
+    current = _builds(plan).filter(pk__in=newest)
+    nodes = {build.pk: _node(build) for build in current}
     uses = []
-    for line in current:
-        for link in inputs.get(line.build.pk, ()):
+    for number, links in _inputs(Q(build__plan=plan)).items():
+        if number not in nodes:
+            continue  # it was tried again
+        for link in links:
             if link.dep_build_number not in nodes:
                 nodes[link.dep_build_number] = _reused(link)
-            uses.append((_name(link.dep_build_number), _name(line.build.pk)))
+            uses.append((_name(link.dep_build_number), _name(number)))
     return picture_part(Graph.of(nodes.values(), uses), asked, instead="See the table.")
 
 
-def _node(line: Line) -> Node:
-    build = line.build
+def _node(build: Build) -> Node:
     return Node(
         id=_name(build.pk),
         title=build.job.label,
         status=build.status.lower(),
         url=reverse("admin:builds_build_change", args=[build.pk]),
         protected=build.job.protected,
-        remarks=tuple(filter(None, [build.plan_reason, line.reason])),
+        remarks=tuple(filter(None, [build.plan_reason, reason(build)])),
     )
 
 

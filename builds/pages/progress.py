@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
+
+from django.core.paginator import Paginator
 
 from builds.models import Build
 from builds.pages.bars import Bar, database_now, read_bars
 
 WHOLE = 100  # bars; a tree of no more is shown whole
 BY_ITSELF = 200  # bars, with the branches that are opened because something happens there
-UNFOLDED = 500  # bars, when all branches are to be unfolded
-MOST = 1_000  # bars, with the branches that somebody opened; more only when all are asked for
+UNFOLDED = 300  # bars, when all branches are to be unfolded; also of a part of the whole tree
+MOST = 1_000  # bars, with the branches that somebody opened
 BRANCHES_OPENED = 200
 ALL = "all"
+PART = "page"  # of the whole tree
 STEPS = 10  # colours from red to green
 
 Status = Build.Status
@@ -28,7 +32,6 @@ class View:
     status: str
     now: float
     opened: frozenset[str] = frozenset()
-    every: bool = False  # bar, however many there are
 
     @property
     def running(self) -> bool:
@@ -79,10 +82,11 @@ class ProgressRow:
     closes: range = range(0)
 
 
-def progress_part(build: Build, query: Mapping[str, str]) -> dict[str, Any]:
+def progress_part(build: Build, query: Mapping[str, str], now: datetime) -> dict[str, Any]:
     """Return the bars to show and how many there are.
 
-    `query` may name branches to be `open`ed, or ask for the whole tree by `progress=all`.
+    `query` may name branches to be `open`ed, or ask for a part of the whole tree, in which each
+    branch is open: by `progress=all` and the number of a `page`. `now` is in database time.
     """
     nothing = {"progress": [], "progress_count": 0}
     if not build.started:
@@ -93,19 +97,20 @@ def progress_part(build: Build, query: Mapping[str, str]) -> dict[str, Any]:
     report = root.report
     if report is not None and not root.children and not any(report[1:4]):
         return nothing
-    view = _view(build, query)
-    count = sum(not bar.is_range for bar in root.walk())
-    rows = rows_of([root], view, opened_branches(root, view))
-    shown = len(rows)
+    view = _view(build, query, now)
+    is_whole = query.get("progress") == ALL
+    if is_whole:
+        rows, parts = part_of(root, view, query.get(PART))
+    else:
+        rows, parts = rows_of([root], view, opened_branches(root, view)), {}
     return {
         "progress": rows,
-        "progress_count": count,
+        "progress_count": sum(not bar.is_range for bar in root.walk()),
         "progress_root": root.key,
         "progress_open": query.get("open", ""),
         "progress_folds": any(row.opens or row.folded for row in rows[1:]),
-        "progress_all": view.every,
-        # Very many bars are not sent again and again.
-        "progress_kept": view.every and shown > MOST,
+        "progress_all": is_whole,
+        **parts,
     }
 
 
@@ -116,7 +121,7 @@ def branch_part(build: Build, query: Mapping[str, str]) -> dict[str, Any] | None
     branch = next((bar for bar in root.walk() if bar.children and bar.key == wanted), None)
     if branch is None:
         return None
-    view = _view(build, query)
+    view = _view(build, query, database_now(build))
     rows = rows_of(branch.children, view, opened_branches(branch, view))
     return {"progress": rows, "progress_open": query.get("open", "")}
 
@@ -139,7 +144,6 @@ def opened_branches(top: Bar, view: View) -> set[Bar]:
         if (
             bar is top
             or is_small
-            or view.every
             or (unfolds and then <= UNFOLDED)
             or (bar.key in view.opened and then <= MOST)
             or (then <= BY_ITSELF and view.interesting(bar))
@@ -152,19 +156,47 @@ def opened_branches(top: Bar, view: View) -> set[Bar]:
 
 def rows_of(tops: list[Bar], view: View, opened: set[Bar]) -> list[ProgressRow]:
     """Return the bars from `tops` down, flat: templates should not recurse that deep."""
-    rows: list[ProgressRow] = []
+    return _nested(list(_in_depth(tops, opened)), view)
+
+
+def part_of(root: Bar, view: View, number: str | None) -> tuple[list[ProgressRow], dict[str, Any]]:
+    """Return the bars of a part of the whole tree, below those that lead there, and the parts."""
+    bars = list(_in_depth([root]))
+    page = Paginator(bars, UNFOLDED).get_page(number)
+    shown = list(page)
+    depth = shown[0][0]
+    for above, bar in reversed(bars[: page.start_index() - 1]):
+        if above < depth:
+            shown.insert(0, (above, bar))
+            depth = above
+    parts = page.paginator.get_elided_page_range(page.number, on_each_side=2, on_ends=1)
+    return _nested(shown, view, folds=False), {"progress_page": page, "progress_pages": parts}
+
+
+def _in_depth(tops: list[Bar], opened: set[Bar] | None = None) -> Iterator[tuple[int, Bar]]:
+    """Yield depths and bars, each before its children; those of all branches if none is named."""
     waiting = [(0, bar) for bar in reversed(tops)]
     while waiting:
         depth, bar = waiting.pop()
-        opens = bar in opened
-        if opens:
+        yield depth, bar
+        if opened is None or bar in opened:
             waiting.extend((depth + 1, child) for child in reversed(bar.children))
-        below = waiting[-1][0] if waiting else 0
-        rows.append(row_of(bar, view, opens=opens, closes=max(depth - below, 0)))
-    return rows
 
 
-def row_of(bar: Bar, view: View, *, opens: bool = False, closes: int = 0) -> ProgressRow:
+def _nested(
+    bars: Sequence[tuple[int, Bar]], view: View, *, folds: bool = True
+) -> list[ProgressRow]:
+    """Return rows that open and close lists; without `folds` nothing is said of bars left out."""
+    depths = [*(depth for depth, _ in bars[1:]), 0]
+    return [
+        row_of(bar, view, opens=below > depth, closes=max(depth - below, 0), folds=folds)
+        for (depth, bar), below in zip(bars, depths, strict=True)
+    ]
+
+
+def row_of(
+    bar: Bar, view: View, *, opens: bool = False, closes: int = 0, folds: bool = True
+) -> ProgressRow:
     """Return what is shown of one bar."""
     current, total = bar.current, bar.total
     is_root = not bar.path and not bar.is_range
@@ -172,7 +204,7 @@ def row_of(bar: Bar, view: View, *, opens: bool = False, closes: int = 0) -> Pro
     silence = view.silence(bar, is_root=is_root)
     is_still = silence is not None and silence > bar.still_after
     left = bar.left(view.now) if view.running and not is_still else None
-    folded = 0 if opens else len(bar.children)
+    folded = len(bar.children) if folds and not opens else 0
     return ProgressRow(
         key=bar.key,
         label="Total" if bar.name is None else bar.name,
@@ -199,13 +231,12 @@ def row_of(bar: Bar, view: View, *, opens: bool = False, closes: int = 0) -> Pro
     )
 
 
-def _view(build: Build, query: Mapping[str, str]) -> View:
+def _view(build: Build, query: Mapping[str, str], now: datetime) -> View:
     opened = query.get("open", "").split(".")[-BRANCHES_OPENED:]
     return View(
         status=build.status,
-        now=database_now(build) if build.status == Status.RUNNING else 0.0,
+        now=now.timestamp(),
         opened=frozenset(opened),
-        every=query.get("progress") == ALL,
     )
 
 

@@ -23,6 +23,7 @@ IN_STRIP = 50
 IN_GRID = 20  # per job
 FIRST_CHARS = 200  # of a message, which may be long
 
+_CHANGING = ("cancel_requested", "deleting", "keep")
 _LIGHT = ("pk", "job", "status", "created", "start_time", "end_time", "exception_type")
 
 
@@ -30,7 +31,7 @@ _LIGHT = ("pk", "job", "status", "created", "start_time", "end_time", "exception
 class Bar:
     """A build, in the words that the page has for it: there may be a thousand of them."""
 
-    number: int
+    number: str  # a text, as templates take twice as long for numbers
     kind: str  # its status, as the style sheet has it
     mark: str  # the name of its shape: one for all that have not begun
     seconds: float | None  # that it took, or has run for
@@ -60,10 +61,9 @@ class Strip:
     p95_line: int | None
 
 
-def strip_of(job: Job) -> Strip:
-    """Return the strip of a job's page: one query."""
-    found = list(_light(_newest_of(job))[:IN_STRIP])
-    return strip(found, timezone.now())
+def newest_of_strip(job: Job) -> list[Build]:
+    """Return the builds of a job that its strip shows, and what decides how its page looks."""
+    return list(_light(_newest_of(job), *_CHANGING)[:IN_STRIP])
 
 
 def strip(builds: Sequence[Build], now: datetime) -> Strip:
@@ -125,7 +125,7 @@ def bar(build: Build, now: datetime, scale: Scale | None = None) -> Bar:
     at = build.start_time or build.created
     ended = took is not None and build.status != Build.Status.RUNNING
     return Bar(
-        number=build.pk,
+        number=str(build.pk),
         kind=build.status.lower(),
         mark="waiting" if build.status in Build.UNSTARTED else build.status.lower(),
         seconds=took,
@@ -150,14 +150,17 @@ def _newest_of(job: Job) -> BuildQuerySet:
     return Build.objects.filter(job=job).newest_first()
 
 
-def _light(builds: BuildQuerySet) -> BuildQuerySet:
+def _light(builds: BuildQuerySet, *more: str) -> BuildQuerySet:
     """Load as little of each build as is shown."""
-    return builds.annotate(head=Left("exception_message", FIRST_CHARS)).only(*_LIGHT)
+    return builds.annotate(head=Left("exception_message", FIRST_CHARS)).only(*_LIGHT, *more)
 
 
 def _reason(build: Build) -> str:
     """Return the first line of why it failed or was skipped, after a colon."""
-    build.exception_message = build.head  # type: ignore[attr-defined]  # the whole is not loaded
+    head: str = build.head  # type: ignore[attr-defined]  # the whole is not loaded
+    if not (head or build.exception_type):
+        return ""
+    build.exception_message = head
     text = first_line(reason(build))
     return f": {text}" if text else ""
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from builds.models import Build, Deletion
+from builds.deletion_models import Deletion
+from builds.models import Build
 from builds.plan_status import PlanStatus
 from builds.status import JobStatus
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -33,10 +33,14 @@ def paused_jobs(jobs: Iterable[Job]) -> set[str]:
     return set(SchedulePause.objects.filter(job__in=ids).values_list("job_id", flat=True))
 
 
-def schedule_part(job: Job) -> dict[str, Any]:
-    """Return what a job's page shows of its schedule; empty where there is and was none."""
+def last_runs(job: Job) -> list[ScheduledRun]:
+    """Return the last times at which a job was due, newest first."""
     runs = ScheduledRun.objects.filter(job=job).exclude(state=ScheduledRun.State.PLANNED)
-    last = list(runs.select_related("build")[:RUNS_SHOWN])
+    return list(runs.select_related("build")[:RUNS_SHOWN])
+
+
+def schedule_part(job: Job, last: Sequence[ScheduledRun]) -> dict[str, Any]:
+    """Return what a job's page shows of its schedule; empty where there is and was none."""
     entries = entries_of(job)
     if not (entries or last):
         return {}

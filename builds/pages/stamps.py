@@ -5,17 +5,18 @@ Read by a few cheap queries, while the page is open and mostly nothing happens.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 
 from django.db.models import Count, Max
 from django.utils import timezone
 
-from builds.models import Build, BuildProgress, Deletion
+from builds.deletion_models import Deletion
+from builds.models import Build
+from builds.pages.glance import Glance
 from builds.plan_models import Plan
 from builds.schedule_models import ScheduledRun
 from builds.status import JobStatus
-from builds.waiting import reasons
 from jobs.models import ConfigRevision, Job
 
 BUILDS_READ = 50
@@ -29,20 +30,18 @@ def stamp_of(*facts: object) -> str:
     return sha256(repr(facts).encode()).hexdigest()[:20]
 
 
-def build_stamp(build: Build) -> str:
+def build_stamp(build: Build, around: Glance, waits_for: str) -> str:
     """Return the stamp of a build's page."""
-    deletions = Deletion.objects.filter(build_number=build.pk, job=build.job_id).order_by("-pk")
     facts: list[object] = [
         *(build.status, build.end_time, build.keep, build.deleting, build.cancel_requested),
         *(build.not_before, build.worker),
-        deletions.values_list("pk", "state").first(),
-        build.retries.aggregate(Max("pk")),
+        *(around.deletion, around.deletion_state, around.retry),
     ]
     if build.started:
         # New lines of its log come by themselves (see log.js).
-        facts.append(BuildProgress.objects.filter(build=build).aggregate(Max("updated")))
+        facts.append(around.moved)
     else:
-        facts.append(reasons([build], {build.job_id: build.job.concurrency}).get(build.pk))
+        facts.append(waits_for)
     if build.heartbeat and not build.finished:
         facts.append(int(build.heartbeat.timestamp()) // HEARTBEAT_STEP)
     return stamp_of(*facts)
@@ -50,23 +49,22 @@ def build_stamp(build: Build) -> str:
 
 def plan_stamp(plan: Plan) -> str:
     """Return the stamp of a plan's page."""
-    counts = list(plan.builds.values("status").annotate(count=Count("pk")).order_by("status"))
-    times = Max("start_time"), Max("end_time"), Max("cancel_requested")
-    rest = plan.builds.aggregate(Max("pk"), *times)
+    newest = (Max(name) for name in ("pk", "start_time", "end_time", "cancel_requested"))
+    builds = plan.builds.order_by("status").values_list("status").annotate(Count("pk"), *newest)
     follower = plan.resumed_by.order_by("-pk").values_list("pk").first()
-    return stamp_of(counts, rest, follower)
+    return stamp_of(list(builds), follower)
 
 
-def job_stamp(job: Job, status: JobStatus) -> str:
+def job_stamp(
+    job: Job, status: JobStatus, newest: Iterable[Build], last_runs: Sequence[ScheduledRun]
+) -> str:
     """Return the stamp of a job's page; the job comes with its `schedule_pause`."""
-    own = Build.objects.filter(job=job).newest_first()
     columns = ("pk", "status", "start_time", "end_time", "cancel_requested", "deleting", "keep")
-    builds = list(own.values_list(*columns)[:BUILDS_READ])
+    builds = [[getattr(build, name) for name in columns] for build in newest]
     facts: list[object] = [builds, status.status, status.stale_reasons, status.missing]
     facts += [job.synced_at, job.problem, job.retired]
     if job.schedules:
-        runs = ScheduledRun.objects.filter(job=job).exclude(state=ScheduledRun.State.PLANNED)
-        facts.append(runs.values_list("pk", "state").first())
+        facts.append([(run.pk, run.state) for run in last_runs[:1]])
         facts.append(hasattr(job, "schedule_pause"))
     return stamp_of(*facts)
 

@@ -17,7 +17,8 @@ from django.db.models.functions import Now
 
 from builds import queue
 from builds.database_time import seconds_ago
-from builds.models import Build, BuildDependency, BuildPayload, Deletion
+from builds.deletion_models import Deletion
+from builds.models import Build, BuildDependency, BuildPayload
 from builds.services import removals
 from builds.workers import WorkerIdentity
 from jobcontrol.exceptions import BuildStateError, LeaseLost, NotFound

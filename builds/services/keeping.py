@@ -9,7 +9,8 @@ from django.db import transaction
 from django.db.models import Exists, Max, OuterRef, TextField
 from django.db.models.functions import Cast
 
-from builds.models import Build, BuildDependency, Deletion
+from builds.deletion_models import Deletion
+from builds.models import Build, BuildDependency
 from builds.services import deletions
 from builds.status import pinned_builds
 from jobcontrol.exceptions import BuildStateError

@@ -12,7 +12,8 @@ from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from builds.models import Build, Deletion, LogMessage
+from builds.deletion_models import Deletion
+from builds.models import Build, LogMessage
 
 ROWS = 2_000  # log rows per transaction
 BUILDS = 200  # builds per transaction

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from itertools import zip_longest
 from typing import Any
 
@@ -39,9 +40,14 @@ def _labelled(cell: SafeString, header: Mapping[str, Any]) -> SafeString:
     is_choice = "action-checkbox-column" in str(header.get("class_attrib") or "")
     if start is None or is_choice or not header.get("text"):
         return cell
+    label = _label(str(header["text"]))
     # Both halves are the admin's own HTML.
-    head, rest = (SafeString(part) for part in (cell[: start.end()], cell[start.end() :]))
-    return format_html('{} data-label="{}"{}', head, header["text"], rest)
+    return SafeString(f"{cell[: start.end()]}{label}{cell[start.end() :]}")
+
+
+@lru_cache(maxsize=200)
+def _label(text: str) -> SafeString:
+    return format_html(' data-label="{}"', text)
 
 
 @register.filter

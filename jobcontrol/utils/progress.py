@@ -40,7 +40,7 @@ class ProgressReport:
         self._total = total
         self.status_line = status_line
         self.children = list(children or ())
-        if not all(isinstance(child, ProgressReport) for child in self.children):
+        if self.children and not all(isinstance(child, ProgressReport) for child in self.children):
             raise TypeError("the children of a ProgressReport must be ProgressReports")
 
     def __repr__(self) -> str:

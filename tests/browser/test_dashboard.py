@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
-from playwright.sync_api import Page, expect
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.browser.conftest import Running
+from tests.browser.conftest import Running, log_in
 from tests.browser.steps import build_number, main_of, open_job, quick_build
 from tests.browser.test_live import assert_not_loaded_again, mark
 
@@ -84,3 +86,25 @@ def test_the_tiles_lead_to_their_parts_and_the_menu_to_all_pages(page: Page):
     expect(page).to_have_url(re.compile("#dash-outdated$"))
     main_of(page).get_by_role("link", name="Scheduled runs", exact=True).click()
     expect(page.get_by_role("heading", name="Scheduled runs")).to_be_visible()
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
+def test_the_console_stays_empty_from_the_login_to_the_overview(
+    contexts: Callable[..., BrowserContext], running: Running, scheme, width
+):
+    for gate in ("tables-half", "tables"):
+        running.close_gate(gate)
+    started(contexts().new_page(), "Lay the tables")  # what runs is refreshed each time
+    page = contexts("", color_scheme=scheme, viewport={"width": width, "height": 860}).new_page()
+    said: list[str] = []
+    page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
+    log_in(page, "admin")
+    # As scripts of browsers' extensions do.
+    page.evaluate("document.querySelectorAll('[id]').forEach((one) => { one.style.order = '0'; })")
+    time = part(page, "Running").locator(".jc-ticks").first
+    time.evaluate("(one) => { one.dataset.mark = 'old'; }")
+    expect(part(page, "Running").locator("[data-mark=old]")).to_have_count(0)
+    page.wait_for_timeout(500)
+    for gate in ("tables-half", "tables"):
+        running.open_gate(gate)
+    assert said == []

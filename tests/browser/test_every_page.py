@@ -8,6 +8,7 @@ from urllib.parse import quote as url_quote
 
 import pytest
 from django.contrib.admin.utils import quote
+from django.template import loader
 from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.browser.steps import choose_action
@@ -143,6 +144,108 @@ def test_the_card_of_shortcuts_is_accessible_and_fits(contexts, history, severe)
     expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
     assert severe(page) == []
     assert too_wide(page) == []
+
+
+ONE_MORE_FIELD = """(form) => {
+    for (let number = 0; number < 1001; number++) {
+        const field = form.appendChild(document.createElement("input"));
+        [field.type, field.name] = ["hidden", `field-${number}`];
+    }
+    form.submit();
+}"""
+
+
+@pytest.mark.parametrize("user", ["viewer", ""])
+def test_pages_of_forms_that_are_refused_are_accessible(contexts, severe, watch, user):
+    watch.expected += ["400", "403"]
+    context = contexts(user=user, viewport=NARROW, color_scheme="dark")
+    page = context.new_page()
+    start = "/admin/" if user else "/admin/login/"
+    form = "#logout-form" if user else "#login-form"
+    page.goto(start)
+    page.locator(form).evaluate(ONE_MORE_FIELD)
+    expect(page.get_by_text("Error 400")).to_be_visible()
+    assert severe(page) == []
+    assert too_wide(page) == []
+    page.goto(start)
+    context.clear_cookies(name="csrftoken")
+    page.locator(form).evaluate("(form) => form.submit()")
+    expect(page.get_by_text("Error 403")).to_be_visible()
+    assert severe(page) == []
+    assert too_wide(page) == []
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_pages_of_a_broken_site_are_accessible(contexts, severe, watch, status):
+    """Made as the site makes them; the site itself stays whole, for the other tests."""
+    watch.expected += [str(status)]
+    body = loader.get_template(f"{status}.html").render({"error_id": "0123abcd"})
+    for scheme, viewport in (("light", WIDE), ("dark", NARROW)):
+        page = contexts(user="", viewport=viewport, color_scheme=scheme).new_page()
+        answer = {"status": status, "body": body, "content_type": "text/html; charset=utf-8"}
+        page.route("**/broken/", lambda route, _, answer=answer: route.fulfill(**answer))
+        page.goto("/broken/")
+        expect(page.get_by_text(f"Error {status}")).to_be_visible()
+        assert page.evaluate("getComputedStyle(document.querySelector('#header')).color")
+        assert severe(page) == []
+        assert too_wide(page) == []
+
+
+LONG_TEXT = """(one) => {
+    one.textContent = "a long message ".repeat(60);
+    return one.getBoundingClientRect().height / parseFloat(getComputedStyle(one).lineHeight);
+}"""
+
+
+@pytest.mark.parametrize(
+    ("address", "place"),
+    [
+        ("/admin/", ".jc-row-error"),
+        ("/admin/builds/build/", ".jc-reason"),
+        ("/admin/jobs/job/", ".jc-reason"),
+    ],
+)
+def test_a_long_error_takes_three_lines_and_has_a_title(contexts, history, address, place):
+    page = contexts(viewport=NARROW).new_page()
+    page.goto(address)
+    error = page.locator(place).first
+    assert error.get_attribute("title")
+    assert 2.5 < error.evaluate(LONG_TEXT) < 3.5
+
+
+def test_on_a_phone_the_list_of_the_graph_is_cards(contexts, history):
+    page = contexts(viewport=NARROW).new_page()
+    page.goto("/admin/jobs/job/graph/")
+    table = page.locator(".jc-graph-list")
+    expect(table.get_by_text("Needs builds of")).to_be_hidden()
+    row = table.get_by_role("row").filter(has_text="Thrice the double").first
+    name = row.locator("th")
+    assert name.bounding_box()["width"] > 0.9 * row.bounding_box()["width"]
+
+
+def test_jobs_of_the_grid_have_a_line_and_room_for_it(contexts, history):
+    page = contexts(viewport=WIDE).new_page()
+    page.goto("/admin/jobs/job/grid/")
+    name = page.locator(".jc-grid tbody th").first
+    assert name.get_attribute("title")
+    name.locator("a").evaluate("(one) => { one.textContent = 'a long title '.repeat(20); }")
+    title = name.locator("bdi").first
+    assert title.bounding_box()["height"] < 24
+    assert title.evaluate("(one) => one.scrollWidth > one.clientWidth")
+    assert title.bounding_box()["width"] > 180
+    assert too_wide(page) == []
+
+
+def test_the_button_that_copies_a_command_stands_within_it(contexts, history):
+    for viewport in (WIDE, NARROW):
+        page = contexts(viewport=viewport).new_page()
+        page.goto(job_address("double"))
+        line = page.locator(".jc-start-line").first
+        text, button = line.locator("pre").bounding_box(), line.get_by_role("button").bounding_box()
+        assert text["x"] < button["x"]
+        assert button["x"] + button["width"] < text["x"] + text["width"]
+        assert text["y"] < button["y"]
+        assert button["y"] + button["height"] < text["y"] + text["height"]
 
 
 @pytest.mark.parametrize("user", ["viewer", ""])

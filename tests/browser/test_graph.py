@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
+import builds
+from builds import pictures
+from builds.graphs import Graph, Group, Node
 from tests.browser.conftest import Running
 from tests.browser.steps import main_of, open_job, quick_build
+
+STATIC = Path(builds.__file__).parent / "static" / "builds"
 
 
 def picture(page: Page):
@@ -172,3 +179,51 @@ def test_without_scripts_the_graph_is_searched_folded_and_fitted(contexts):
     page.get_by_role("link", name="Fit to the page").click()
     expect(page.get_by_role("link", name="Show in full size")).to_be_visible()
     expect(page.get_by_role("button", name="Larger")).to_have_count(0)
+
+
+WIDE_TITLES = (
+    "WWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWW",
+    "IMPORT ALL CUSTOMER ADDRESSES FROM THE WAREHOUSE",
+    "MMM%%%@@@###&&& WWW+++===<<<>>>",
+    "ПОЛУЧИТЬ ВСЕ АДРЕСА КЛИЕНТОВ ИЗ ХРАНИЛИЩА",
+    "日本語の顧客住所を倉庫から取り込むための仕事です",
+    "🗝🗝🗝🗝🗝🗝🗝🗝🗝🗝🗝🗝🗝🗝🗝🗝🗝🗝🗝🗝🗝🗝🗝",
+    "ÄÖÜÄÖÜÄÖÜÄÖÜÄÖÜÄÖÜÄÖÜÄÖÜÄÖÜÄÖÜÄÖÜÄÖÜÄÖÜ",
+)
+BEYOND = """() => [...document.querySelectorAll(".jc-node, .jc-frame")].flatMap((node) => {
+    const shape = node.querySelector(".jc-shape")
+        ?? document.querySelector(`[data-back="${node.dataset.node}"] rect`);
+    const box = shape.getBBox();
+    return [...node.querySelectorAll("text")].filter((text) => {
+        const own = text.getBBox();
+        return text.textContent && (own.x < box.x || own.x + own.width > box.x + box.width);
+    }).map((text) => text.textContent);
+})"""
+
+
+@pytest.mark.parametrize("is_folded", [None, False, True], ids=["boxes", "frames", "folded"])
+def test_no_text_leaves_its_box(contexts: Callable[..., BrowserContext], is_folded):
+    nodes = [
+        Node(
+            id=title.replace(" ", "_") * 3,
+            title=title,
+            status=("not_built", "outdated")[number % 2],
+            running=True,
+            protected=True,
+            retired=True,
+            group=None if is_folded is None else title,
+        )
+        for number, title in enumerate(WIDE_TITLES)
+    ]
+    groups = [] if is_folded is None else [Group(t, t, is_folded) for t in WIDE_TITLES]
+    svg = pictures.picture(Graph.of(nodes, [], groups)).svg
+    style = (STATIC / "graph.css").read_text(encoding="utf-8")
+    font = ":root { --font-family-primary: 'DejaVu Sans', sans-serif }"
+    page = contexts("").new_page()
+    page.set_content(f"<style>{font}{style}</style>{svg}")
+    assert page.locator("svg text").count() >= 2 * len(WIDE_TITLES)
+    assert page.evaluate(BEYOND) == []
+    # Where other letters are wider, what leaves the box is cut off.
+    inside = page.locator(".jc-graph-svg svg")
+    assert inside.count() == len(WIDE_TITLES) * (1 if is_folded is not False else 2)
+    assert inside.first.evaluate("(one) => getComputedStyle(one).overflow") == "hidden"

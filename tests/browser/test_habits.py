@@ -11,13 +11,17 @@ from tests.browser.steps import build_number, main_of, open_job, quick_build
 
 NOTIFICATIONS = """
     window.told = [];
+    const tell = (told) => {
+        window.told.push(told);
+        document.documentElement.dataset.told = window.told.length;
+    };
     window.Notification = class {
         static permission = "default";
         static async requestPermission() {
             window.Notification.permission = window.answer || "granted";
             return window.Notification.permission;
         }
-        constructor(title, options) { window.told.push([title, options.body]); }
+        constructor(title, options) { tell([title, options.body]); }
         addEventListener() {}
     };
 """
@@ -155,7 +159,7 @@ def test_the_tab_follows_a_build_and_somebody_who_waits_is_told(contexts, runnin
     expect(page).to_have_title(f"✓ Lay the tables #{number} | JobControl", timeout=20_000)
     assert icon(page) == "success.svg"
     told = [f"Build #{number} of Lay the tables: successful", ""]
-    page.wait_for_function("window.told.length")
+    expect(page.locator("html")).to_have_attribute("data-told", "1")
     assert page.evaluate("window.told") == [told]
     expect(button).to_be_hidden()
     # What had ended before is nothing to wait for.
@@ -242,3 +246,7 @@ def test_what_was_started_is_a_link(page: Page):
     expect(told).to_contain_text(f"Queued: build #{number} of greeting.")
     told.get_by_role("link", name="greeting").click()
     expect(page).to_have_url(re.compile(r"/jobs/job/greeting/change/"))
+    quick_build(page)
+    number = build_number(page)
+    open_number = page.locator(".messagelist").get_by_role("link", name=f"#{number}", exact=True)
+    expect(open_number).to_have_attribute("href", f"/admin/builds/build/{number}/change/")

@@ -68,7 +68,8 @@ def deletions(site: Site) -> list[dict]:
         site.python(
             """
             import json
-            from builds.models import Build, Deletion
+            from builds.deletion_models import Deletion
+            from builds.models import Build
             print(json.dumps([
                 {"state": one.state, "outcome": one.outcome, "log": one.log,
                  "error": (one.traceback or {}).get("message"),

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builds import pictures
-from builds.graphs import Counts, Graph, Group, Node, fitting, wrapped
+from builds.graphs import Counts, Graph, Group, Node
 from builds.layouts import Sketch
+from builds.letters import fitting, width, wrapped
 from builds.packing import grid, packed
 
 SIZES = st.lists(st.tuples(st.floats(1, 2_000), st.floats(1, 2_000)), max_size=40)
@@ -115,16 +116,26 @@ def test_a_group_counts_the_states_of_its_jobs_what_needs_somebody_first():
     ("text", "lines"),
     [
         ("short", ["short"]),
-        ("one two three four", ["one two", "three f…"]),
-        ("x" * 30, ["x" * 8, "x" * 7 + "…"]),
-        ("日本語日本語", ["日本語日", "本語"]),
+        ("one two three fourteen", ["one two", "three four…"]),
+        ("x" * 30, ["x" * 10, "x" * 9 + "…"]),
+        ("W" * 30, ["W" * 6, "W" * 5 + "…"]),
+        ("é" * 30, ["é" * 9, "é" * 8 + "…"]),
+        ("i" * 17, ["i" * 17]),
+        ("日本語日本語日", ["日本語日本語", "日"]),
         ("", []),
     ],
 )
 def test_titles_are_wrapped_by_the_width_of_their_letters(text, lines):
-    assert wrapped(text, 8, 2) == lines
+    assert wrapped(text, 7.0, 2, bold=True) == lines
 
 
-@given(st.text(max_size=60), st.integers(2, 20))
-def test_what_is_cut_fits(text, width):
-    assert len(fitting(text, width)) <= width
+@given(st.text(max_size=60), st.floats(1, 20), st.booleans())
+def test_what_is_cut_fits(text, room, bold):
+    cut = fitting(text, room, bold=bold)
+    assert width(cut, bold=bold) <= room
+    assert cut == text or text.startswith(cut.removesuffix("…"))
+
+
+def test_capitals_are_wide_and_marks_are_not():
+    assert width("WWW", bold=True) > 2.5 * width("iii", bold=True)
+    assert width("e\u0301") == width("é") == width("e")

@@ -57,7 +57,7 @@ def links(text):
     found = []
     for element in root.iter():
         if element.tag.removeprefix(SVG) == "a":
-            lines = [part.text for part in element if part.tag.removeprefix(SVG) == "text"]
+            lines = [part.text for part in element.iter() if part.tag.removeprefix(SVG) == "text"]
             title = next(part.text for part in element if part.tag.removeprefix(SVG) == "title")
             found.append((element.get("href"), title, lines))
     return found

@@ -11,6 +11,7 @@ from jobcontrol_site import output
 
 def test_control_characters_are_made_visible():
     assert output.visible("a\x1b[31mb\x00\tc\nd\x9b") == "a␛[31mb␀\tc\nd\ufffd"
+    assert output.visible("a\u202eb\u2066c") == r"a\u202eb\u2066c"
 
 
 def test_markup_in_a_cell_is_text():

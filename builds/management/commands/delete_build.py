@@ -9,7 +9,8 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from builds.deletion import delete_build
-from builds.models import Build, Deletion
+from builds.deletion_models import Deletion
+from builds.models import Build
 from jobcontrol.exceptions import JobControlException
 from jobcontrol_site.commands import EXIT_WRONG, kept_clean
 from jobcontrol_site.lookup import find_builds

@@ -212,7 +212,7 @@
             }
             put(node.querySelector("title"), state.t);
             [...node.querySelectorAll(".jc-of-state")].forEach((line, i) => put(line, state.s[i]));
-            [...node.querySelectorAll(".jc-bar")].forEach((bar, i) => {
+            [...node.querySelectorAll(".jc-group-bar")].forEach((bar, i) => {
                 bar.setAttribute("x", state.b[i][1]);
                 bar.setAttribute("width", state.b[i][2]);
             });

@@ -188,7 +188,7 @@
     };
 
     const count = () => {
-        if (!section() || section().querySelector("[data-kept]")) return;
+        if (!section()) return;
         const root = live();
         /* A page that is not asked for again can't know that nothing came. */
         const isFresh = root?.classList.contains("jc-is-live") && !root.classList.contains("jc-live-broken");

@@ -5,10 +5,12 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from builds.admin import paging
+from builds.admin import filters, paging
 from builds.models import Build
 from tests.support.jobs import build, build_function, use_config
 from tests.support.pages import CONFIG, text
@@ -171,6 +173,33 @@ def test_words_of_a_search_narrow_it(viewer, some_of_each):
     assert rows(viewer, f"?q=second+{made.pk}") == [made.pk]
     assert rows(viewer, f"?q=first+{made.pk}") == []
     assert rows(viewer, "?q=" + "9" * 30) == []
+
+
+@pytest.mark.parametrize("named", [0, 1, 2, 500])
+def test_a_search_finds_the_same_however_many_jobs_have_its_words(
+    viewer, some_of_each, monkeypatch, named
+):
+    monkeypatch.setattr(filters, "JOBS_NAMED", named)
+    one = some_of_each["FAILED"].pk
+    every = {build.pk for build in some_of_each.values()}
+    for words, wanted in {
+        "first": every - {one},
+        "FIR t": every - {one},
+        "second": {one},
+        "s": every,
+        "zz": set(),
+        f"second {one}": {one},
+        f"{one} #{one}": {one},
+        f"zz {one}": set(),
+    }.items():
+        assert set(rows(viewer, "?" + urlencode({"q": words}))) == wanted, words
+
+
+def test_a_search_looks_for_jobs_once_also_in_a_refresh(viewer, some_of_each):
+    with CaptureQueriesContext(connection) as queries:
+        assert viewer.get(LIST + "?q=second&live=old").status_code == 200
+    searched = [one for one in queries if "LIKE" in one["sql"] and "jobs_job" in one["sql"]]
+    assert len(searched) == 1
 
 
 def test_a_long_list_is_neither_counted_nor_skipped_through(viewer, monkeypatch):

@@ -7,7 +7,8 @@ from django.contrib.admin.models import LogEntry
 from django.urls import reverse
 
 from builds import deletion, services
-from builds.models import Build, Deletion
+from builds.deletion_models import Deletion
+from builds.models import Build
 from builds.upkeep_models import BulkDeletion
 from tests.support.jobs import build, use_config
 from tests.support.pages import page_of, text

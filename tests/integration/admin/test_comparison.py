@@ -9,7 +9,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from builds import context_processors, progress, retvals, services
-from builds.models import Build, BuildDependency, BuildPayload, Deletion, LogMessage
+from builds.deletion_models import Deletion
+from builds.models import Build, BuildDependency, BuildPayload, LogMessage
 from builds.pages import comparison, comparison_log
 from jobs.redaction import Redactor
 from tests.support.hostile import MARK, markup_of_others
@@ -235,6 +236,23 @@ def test_whoever_asks_for_no_two_builds_is_told_which_is_wrong(viewer, numbers, 
     assert word.format(made=made.pk) in " ".join(re.sub("<[^>]+>", " ", content).split())
     assert 'name="right"' in content
     assert markup_of_others(content) == []
+
+
+def test_what_is_wrong_with_both_numbers_is_told_at_once(viewer):
+    for left, right, status, words in (
+        ("x", "999999", 400, ["“x” is no number", "no build #999999"]),
+        ("999998", "", 400, ["Two builds are needed.", "no build #999998"]),
+        ("999998", "999999", 404, ["no build #999998", "no build #999999"]),
+        ("x", "y", 400, ["“x” is no number", "“y” is no number"]),
+    ):
+        page = viewer.get(compare_address(), {"left": left, "right": right})
+        assert page.status_code == status
+        said = " ".join(re.sub("<[^>]+>", " ", page.content.decode()).split())
+        assert [word for word in words if word not in said] == []
+
+
+def compare_address():
+    return reverse("admin:builds_build_compare")
 
 
 def test_a_number_may_be_written_as_pages_write_it(viewer):

@@ -90,7 +90,34 @@ def test_what_runs_has_its_progress_and_the_time_left(admin_client):
     line = f"#{made.pk} Crawl &lt;b&gt;the web&lt;/b&gt; crawl about 7 min left · 1 min 4"
     assert line in text
     assert "1/5 (20%) Page &lt;1&gt;" in text
-    assert '<progress class="jc-step-2" value="1" max="5"' in pages.markup(page)
+    assert '<progress class="jc-step-running" value="1" max="5"' in pages.markup(page)
+    assert "no update" not in text
+
+
+def aged(build, minutes, **of):
+    rows = BuildProgress.objects.filter(build=build, **of)
+    rows.update(updated=timezone.now() - timedelta(minutes=minutes))
+
+
+@pytest.mark.parametrize("has_total", [True, False])
+def test_what_stands_still_is_told_by_words_and_colour(admin_client, has_total):
+    made = running()
+    report(made, 1, 5, **({} if has_total else {"path": '["a"]', "digest": "a"}))
+    aged(made, 7)
+    page = admin_client.get(INDEX)
+    assert "1/5 (20%) no update for 7 min" in pages.text(page)
+    assert '<progress class="jc-step-still"' in pages.markup(page)
+    assert "left" not in pages.text(page)  # of what does not move nobody knows
+
+
+def test_a_total_does_not_stand_still_while_a_part_moves(admin_client):
+    made = running()
+    report(made, 1, 5)
+    aged(made, 7)
+    report(made, 1, 2, path='["a"]', digest="a", position=1)
+    page = admin_client.get(INDEX)
+    assert "no update" not in pages.text(page)
+    assert '<progress class="jc-step-running"' in pages.markup(page)
 
 
 def test_without_a_total_of_all_the_sum_of_its_parts_is_shown(admin_client):

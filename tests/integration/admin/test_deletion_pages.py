@@ -8,7 +8,8 @@ from django.urls import reverse
 from django.utils.html import escape
 
 from builds import deletion
-from builds.models import Build, Deletion, LogMessage
+from builds.deletion_models import Deletion
+from builds.models import Build, LogMessage
 from builds.workers import WorkerIdentity
 from tests.support.commands import run
 from tests.support.jobs import build, build_function, use_config

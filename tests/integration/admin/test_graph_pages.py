@@ -42,7 +42,8 @@ def page_of(job_id, name="graph/"):
 
 
 def picture(response):
-    return re.search(r'<svg [^>]*class="jc-graph-svg".*?</svg>', response.content.decode(), re.S)[0]
+    whole = r'<svg [^>]*class="jc-graph-svg".*?</svg>(?=\s*</div>)'
+    return re.search(whole, response.content.decode(), re.S)[0]
 
 
 def drawn(response):
@@ -53,7 +54,8 @@ def drawn(response):
 
 
 def rows(response):
-    table = re.search(r'<table class="jc-graph-list">.*</table>', response.content.decode(), re.S)
+    whole = r'<table class="jc-graph-list jc-cards">.*</table>'
+    table = re.search(whole, response.content.decode(), re.S)
     found = re.findall(r"<tr>.*?</tr>", table[0], re.S)[1:]
     return [" ".join(re.sub(r"<[^>]+>", " ", row).split()) for row in found]
 

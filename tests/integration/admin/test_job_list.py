@@ -7,7 +7,9 @@ import pytest
 from django.contrib.admin.utils import quote
 from django.urls import reverse
 
+from builds.admin import job_list
 from builds.models import Build, BuildDependency, BuildPayload
+from builds.status import statuses_of
 from jobs.models import Job
 from tests.support.jobs import build, use_config
 
@@ -72,6 +74,22 @@ def test_jobs_are_filtered_by_where_they_stand(viewer):
         assert listed(viewer, f"?retired__exact=0&status={state}") == jobs, state
     assert listed(viewer, "?status=not_built&protected__exact=1") == ["guarded"]
     assert f"newer build #{newer.pk} of good" in text(viewer.get(f"{LIST}?status=outdated"))
+
+
+@pytest.mark.parametrize("state", ["not_built", "success"])
+def test_a_job_that_came_after_a_filter_had_looked_waits_for_the_next_look(
+    viewer, monkeypatch, state
+):
+    """A filter that most jobs fit leaves out the others, and so does not know this one."""
+    build("good")
+    found = statuses_of
+
+    def earlier(names, **options):
+        return found([name for name in names if name not in ("guarded", "good")], **options)
+
+    monkeypatch.setattr(job_list, "statuses_of", earlier)
+    expected = {"not_built": ["bad", "user", "new", "blocked"], "success": []}
+    assert listed(viewer, f"?status={state}") == expected[state]
 
 
 def test_jobs_are_filtered_by_tag_protected_retired_and_found(viewer):

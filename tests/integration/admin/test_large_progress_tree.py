@@ -1,11 +1,15 @@
 """The progress of a build with very many bars; made once, for tests that only look at it."""
 
+import html
+import re
+
 import pytest
 from django.core.management import call_command
 from django.db.models.functions import Now
 from django.urls import reverse
 
 from builds.models import Build
+from builds.pages.progress import UNFOLDED
 from builds.progress import Pace
 from tests.support.bars import branch_of, key, reported
 from tests.support.jobs import use_config
@@ -51,12 +55,31 @@ def test_the_link_of_a_folded_branch_opens_it_without_a_script(viewer, large):
     assert page.count("<progress") == 1 + 50 + 300
 
 
-def test_all_bars_are_shown_when_they_are_asked_for(viewer, large):
-    page = markup(viewer.get(page_of(large, "?progress=all")))
-    assert page.count("<progress") == 5_051
-    assert "All 5051 bars, as they were when the page was loaded." in page
-    assert page.count("<ul") == page.count("</ul>")
-    assert page.count("<details") == page.count("</details>")
+def parts_of(page):
+    (nav,) = re.findall(r'<nav class="jc-pages" aria-label="Pages of bars">(.*?)</nav>', page, re.S)
+    return [html.unescape(address) for address in re.findall(r'href="([^"]*)"', nav)]
+
+
+def test_all_bars_are_shown_in_parts_when_they_are_asked_for(viewer, large):
+    seen = []
+    for number in range(1, 18):
+        page = markup(viewer.get(page_of(large, f"?progress=all&page={number}")))
+        assert page.count("<ul") == page.count("</ul>")
+        assert page.count("<details") == page.count("</details>")
+        assert "jc-unloaded" not in page
+        assert page.count("<progress") <= UNFOLDED + 2
+        seen += re.findall(r">p(\d+)<", page)
+    assert seen == [str(n) for n in range(5_000)]
+
+
+def test_a_part_of_the_bars_says_below_which_they_are_and_leads_to_the_others(viewer, large):
+    page = markup(viewer.get(page_of(large, "?progress=all&page=2&live=old")))
+    assert re.findall('jc-bar-name">(.*?)<', page)[:3] == ["Total", "g2", "p296"]
+    addresses = parts_of(page)
+    assert addresses[0] == "?progress=all&page=1#progress-heading"
+    assert addresses[-1] == "?progress=all&page=17#progress-heading"
+    assert ">p4999<" in markup(viewer.get(page_of(large, "?progress=all&page=17")))
+    assert ">p4999<" in markup(viewer.get(page_of(large, "?progress=all&page=99999")))
 
 
 def test_a_branch_is_sent_by_itself(viewer, large, django_assert_max_num_queries):
@@ -71,7 +94,7 @@ def test_a_branch_is_sent_by_itself(viewer, large, django_assert_max_num_queries
 
 def test_the_whole_tree_is_unfolded_as_far_as_a_page_bears(viewer, large):
     page = markup(viewer.get(branch_of(large, key(), "&open=all")))
-    assert 400 < page.count("<progress") <= 500
+    assert 200 < page.count("<progress") <= UNFOLDED
     assert page.count("<ul") == page.count("</ul>")
 
 

@@ -12,7 +12,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from builds import services
-from builds.models import Build, BuildProgress, Deletion
+from builds.deletion_models import Deletion
+from builds.models import Build, BuildProgress
 from builds.pages import refreshing
 from builds.planning import Dependencies, Options
 from jobs.models import Job

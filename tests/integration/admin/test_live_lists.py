@@ -13,7 +13,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from builds import context_processors, services
-from builds.models import Build, Deletion
+from builds.deletion_models import Deletion
+from builds.models import Build
 from builds.pages import refreshing
 from builds.plan_models import Plan
 from builds.schedule_models import ScheduledRun, SchedulePause

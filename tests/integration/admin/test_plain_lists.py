@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.urls import reverse
 
-from builds.models import Deletion
+from builds.deletion_models import Deletion
 from builds.token_models import ApiToken
 from jobs.admin import ConfigRevisionAdmin
 from jobs.models import ConfigRevision

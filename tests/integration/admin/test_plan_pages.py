@@ -136,7 +136,7 @@ def test_the_graph_shows_states_and_what_is_used(viewer):
     plan = make_plan()
     run(plan, "left")
     page = viewer.get(plan_page(plan)).content.decode()
-    picture = re.search(r'<svg[^>]*class="jc-graph-svg".*?</svg>', page, re.S)[0]
+    picture = re.search(r'<svg[^>]*class="jc-graph-svg".*</svg>', page, re.S)[0]
     left = in_plan(plan, "left")
     node = rf'<g class="jc-node jc-node-failed"[^>]*><a href="{page_of(left)}">'
     assert re.search(node, picture)
@@ -153,14 +153,45 @@ def test_too_many_builds_for_a_picture_are_a_table(viewer, monkeypatch):
     assert len(rows(page)) == 5
 
 
-def test_long_plans_are_cut_and_lead_to_the_list(viewer, monkeypatch):
-    monkeypatch.setattr("builds.pages.plan.LISTED", 2)
+def test_the_picture_of_a_large_plan_is_drawn_when_it_is_asked_for(viewer, monkeypatch):
+    monkeypatch.setattr("builds.pages.plan.DRAWN", 4)
     plan = make_plan()
     page = viewer.get(plan_page(plan))
-    assert len(rows(page)) == 2
-    assert "and 3 more" in text(page)
+    assert "A picture of 5 builds is hard to read" in text(page)
+    assert "jc-graph-svg" not in page.content.decode()
+    assert 'href="?graph=all#graph-heading"' in page.content.decode()
+    drawn = viewer.get(plan_page(plan, "?graph=all")).content.decode()
+    assert drawn.count('class="jc-edge"') == 5
+    monkeypatch.setattr("builds.pages.plan.DRAWN", 5)
+    assert "jc-graph-svg" in viewer.get(plan_page(plan)).content.decode()
+
+
+def test_long_plans_are_shown_in_pages_and_lead_to_the_list(viewer, monkeypatch):
+    monkeypatch.setattr("builds.pages.plan.LISTED", 2)
+    plan = make_plan()
+    shown = [rows(viewer.get(plan_page(plan, f"?page={n}"))) for n in (1, 2, 3)]
+    names = [[one.split()[0] for one in page] for page in shown]
+    assert names[1:] == [["right", "middle"], ["top"]]
+    assert f"#{in_plan(plan, 'middle').pk} of middle" in shown[2][0]
+    assert "asked for" in shown[2][0]
+    first = viewer.get(plan_page(plan))
+    assert rows(first) == shown[0]
+    # The picture has them all.
+    assert first.content.decode().count('class="jc-edge"') == 5
+    assert 'href="?page=3#builds-heading">3</a>' in first.content.decode()
+    assert "All 5 builds of it in the list of builds" in text(first)
     listed = viewer.get(f"/admin/builds/build/?plan__id__exact={plan.pk}")
     assert listed.context["cl"].result_count == 5
+
+
+def test_a_refresh_of_a_page_of_a_plan_is_of_that_page(viewer, monkeypatch):
+    monkeypatch.setattr("builds.pages.plan.LISTED", 2)
+    plan = make_plan()
+    page = viewer.get(plan_page(plan, "?page=2")).content.decode()
+    assert f'data-live="{plan_page(plan)}?page=2"' in page
+    fresh = viewer.get(plan_page(plan, "?page=2&live=old"))
+    assert [one.split()[0] for one in rows(fresh)] == ["right", "middle"]
+    assert 'href="?page=3#builds-heading">3</a>' in fresh.content.decode()
 
 
 def test_an_attempt_that_was_tried_again_is_shown_as_such(viewer):

@@ -163,7 +163,7 @@ def test_the_strip_costs_one_question_whatever_it_shows(viewer):
     for n in range(55):
         past("first", "FAILED", n, exception_type="Odd", exception_message="x")
     with CaptureQueriesContext(connection) as asked:
-        assert len(recent.strip_of(job).bars) == recent.IN_STRIP
+        assert len(recent.newest_of_strip(job)) == recent.IN_STRIP
     assert len(asked) == 1
 
 

@@ -139,6 +139,10 @@ def test_the_list_of_times_is_filtered_and_searched(staff):
                          ("?job__id__exact=plain", 0), ("?job__id__exact=timed/1", 4)):  # fmt: skip
         response = reader.get(f"/admin/builds/scheduledrun/{query}")
         assert response.context["cl"].result_count == count, query
+    ScheduledRun.objects.filter(state="STARTED").update(build_number=771)
+    for query, count in (("771", 1), ("%23771", 1), ("timed+771", 1), ("plain+771", 0), ("77", 0)):
+        response = reader.get(f"/admin/builds/scheduledrun/?q={query}")
+        assert response.context["cl"].result_count == count, query
     text = page(reader, "/admin/builds/scheduledrun/")
     assert text.count("<code>30 3 * * *</code>") == 4
     ScheduledRun.objects.filter(state="MISSED").update(entry="gone from the file")

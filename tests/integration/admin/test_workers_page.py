@@ -11,7 +11,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from builds import context_processors, services
-from builds.models import Build, Deletion
+from builds.deletion_models import Deletion
+from builds.models import Build
 from builds.upkeep_models import Cluster
 from tests.support.clusters import beating, main_of, silence, worker_of
 from tests.support.jobs import use_config

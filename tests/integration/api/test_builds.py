@@ -224,6 +224,29 @@ def test_a_page_of_long_lines_ends_sooner_and_leads_on(viewer, logged, monkeypat
     assert lines(viewer, logged) == [0], "one at least"
 
 
+@pytest.mark.parametrize("query", ["text=line+3", "level=ERROR", "text=line+3&level=20"])
+def test_a_search_looks_at_so_many_lines_and_leads_on(viewer, logged, monkeypatch, query):
+    monkeypatch.setattr("builds.pages.log_parts.LOOKED_AT", 1)
+    address, pages = f"build/{logged.pk}/log?{query}&limit=3", []
+    while address:
+        reply = viewer.get(address)
+        assert reply.status_code == 200
+        pages.append([int(row["message"].split()[1]) for row in reply.json()])
+        address = reply.get("Link", "")[1:].partition(">")[0].removeprefix("http://testserver/api/")
+    assert [number for page in pages for number in page] == [3]
+    # Those at WARNING and above have an index of their own, on which there are two.
+    assert len(pages) == (2 if "ERROR" in query else 5)
+
+
+def test_a_search_that_finds_enough_goes_on_after_what_it_found(viewer, logged, monkeypatch):
+    monkeypatch.setattr("builds.pages.log_parts.LOOKED_AT", 4)
+    reply = viewer.get(f"build/{logged.pk}/log?text=line&limit=2")
+    numbers = [row["id"] for row in reply.json()]
+    assert len(numbers) == 2
+    assert f"after={numbers[1]}>" in reply["Link"]
+    assert "Link" not in viewer.get(f"build/{logged.pk}/log?text=line&after={numbers[1]}")
+
+
 @pytest.mark.parametrize(
     "query",
     ["level=LOUD", "level=99999", "level=", "since=yesterday", "since=", "until=2026-02-30"]

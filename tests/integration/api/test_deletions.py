@@ -5,7 +5,8 @@ from django.contrib.admin.models import LogEntry
 
 from builds.api import schemas
 from builds.deletion import run_next
-from builds.models import Build, BuildDependency, Deletion
+from builds.deletion_models import Deletion
+from builds.models import Build, BuildDependency
 from tests.support.jobs import build, use_config
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -16,7 +16,8 @@ from schemathesis.checks import positive_data_acceptance
 from builds.api.errors import STATUSES
 from builds.api.schemas import ResumeRequest, RunRequest
 from builds.api.site import api
-from builds.models import Build, BuildPayload, Deletion, LogMessage
+from builds.deletion_models import Deletion
+from builds.models import Build, BuildPayload, LogMessage
 from builds.plan_models import Plan
 from jobcontrol_site.wsgi import application
 from tests.bootstrap import ROOT

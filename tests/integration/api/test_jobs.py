@@ -6,7 +6,8 @@ from urllib.parse import quote
 import pytest
 
 from builds.api import schemas
-from builds.models import Build, Deletion
+from builds.deletion_models import Deletion
+from builds.models import Build
 from tests.support.commands import run_json
 from tests.support.jobs import use_config
 

@@ -5,7 +5,8 @@ from urllib.parse import quote
 import pytest
 
 from builds.api.site import api
-from builds.models import Build, BuildPayload, Deletion
+from builds.deletion_models import Deletion
+from builds.models import Build, BuildPayload
 from builds.plan_models import Plan
 from tests.integration.api.conftest import ApiClient, make_token
 from tests.support.clusters import beating

@@ -5,7 +5,8 @@ import io
 import pytest
 from django.contrib.admin.models import LogEntry
 
-from builds.models import Build, BuildDependency, Deletion
+from builds.deletion_models import Deletion
+from builds.models import Build, BuildDependency
 from builds.token_models import UsedNonce
 from jobs import registry, tags
 from tests.support.jobs import use_config

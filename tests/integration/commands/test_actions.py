@@ -16,8 +16,9 @@ from django.db import connection
 from django.utils import timezone
 
 from builds import queue, runner
+from builds.deletion_models import Deletion
 from builds.management.commands import uninstall
-from builds.models import Build, Deletion, LogMessage
+from builds.models import Build, LogMessage
 from jobcontrol_site import following
 from jobs.models import Job
 from tests.support.clusters import beating

@@ -1,10 +1,18 @@
 """Where jobs stand (original #3 to #6), for any number of them in a bounded number of queries."""
 
+from dataclasses import replace
+
 import pytest
 
 from builds.deletion import delete_build
-from builds.models import Build
-from builds.status import UNFINISHED_SHOWN, job_status, job_statuses
+from builds.models import Build, BuildPayload
+from builds.status import (
+    UNFINISHED_SHOWN,
+    job_status,
+    job_statuses,
+    statuses_of,
+    with_builds_shown,
+)
 from jobs.models import Job
 from tests.support.jobs import build, use_config
 
@@ -168,6 +176,43 @@ def test_a_changed_configuration_makes_it_outdated_but_other_words_do_not():
     assert status("b").status == "success"
     use_config(CHAIN.replace("args: [!retval a]", "args: [!retval a, 5]"))
     assert status("b").stale_reasons == (f"configuration changed since build #{built.pk}",)
+
+
+def test_a_success_without_a_kept_configuration_is_not_called_outdated():
+    build("a")
+    use_config(CHAIN.replace('odd_jobs:value"}', 'odd_jobs:value", args: [5]}'))
+    assert status("a").status == "outdated"
+    BuildPayload.objects.all().delete()
+    assert status("a").status == "success"
+
+
+def test_a_configuration_in_other_words_makes_nothing_outdated():
+    """The database compares texts; what differs there may still mean the same."""
+    use_config(CHAIN.replace('odd_jobs:value"}', 'odd_jobs:value", timeout: 5}'))
+    build("a")
+    kept = BuildPayload.objects.get()
+    kept.config = dict(reversed(kept.config.items()))
+    kept.save()
+    assert status("a").status == "success"
+
+
+def test_without_builds_jobs_stand_where_they_do_with_them():
+    use_config(LINE)
+    for name in "abc":
+        build(name)
+    made("a", "RUNNING")
+    made("d", "FAILED")
+    build("b")
+    beside = {"last_outcome": None, "unfinished": ()}
+    names = list("abcd")
+    light, full = statuses_of(names, with_builds=False), statuses_of(names)
+    assert light == {name: replace(full[name], **beside) for name in names}
+    assert {one.status for one in full.values()} == {"success", "outdated", "failed"}
+    assert with_builds_shown(light, names) == full
+    made("c", "FAILED")
+    # Which one failed last is said without builds only of those that never succeeded.
+    light = statuses_of("cd", with_builds=False)
+    assert (light["c"].last_failed_build_id, light["d"].status) == (None, "failed")
 
 
 def test_a_new_dependency_makes_it_outdated():

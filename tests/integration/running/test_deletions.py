@@ -10,7 +10,8 @@ from django.db import DatabaseError, connection, transaction
 from django.db.models.functions import Now
 
 from builds import deletion, queue, runner, services, tasks
-from builds.models import Build, Deletion
+from builds.deletion_models import Deletion
+from builds.models import Build
 from builds.services import removals
 from builds.supervisor import Supervisor
 from builds.workers import WorkerIdentity

@@ -6,7 +6,8 @@ import pytest
 from django.test import Client
 
 from builds import deletion, flags, health, services, tasks
-from builds.models import Build, Deletion
+from builds.deletion_models import Deletion
+from builds.models import Build
 from builds.upkeep_models import Cluster
 from builds.workers import WorkerIdentity
 from tests.support.clusters import beating, main_of, silence

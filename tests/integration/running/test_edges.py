@@ -12,7 +12,8 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from builds import deletion, retention, runner, services
-from builds.models import Build, Deletion, LogMessage
+from builds.deletion_models import Deletion
+from builds.models import Build, LogMessage
 from builds.progress import progress_tree
 from jobcontrol.core import JobControl
 from jobcontrol.exceptions import CleanupFailed, NotInBuild, ProtectedJob

@@ -12,7 +12,8 @@ from django.db import OperationalError, connection
 from django.db.models.functions import Now
 
 from builds import services, supervisor, tasks
-from builds.models import Build, Deletion
+from builds.deletion_models import Deletion
+from builds.models import Build
 from builds.sessions import BuildSession
 from builds.supervisor import Supervisor
 from builds.workers import WorkerIdentity, _start_stamp

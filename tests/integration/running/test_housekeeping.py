@@ -10,8 +10,9 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from builds import housekeeping, retention
+from builds.deletion_models import Deletion
 from builds.housekeeping import Housekeeping
-from builds.models import Build, Deletion, LogMessage
+from builds.models import Build, LogMessage
 from builds.supervisor import Supervisor
 from builds.token_models import UsedNonce
 from builds.upkeep_models import BulkDeletion, BulkDeletionPart, Cluster, Night

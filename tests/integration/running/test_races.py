@@ -17,7 +17,8 @@ from django.db import connection
 from django.db.models.functions import Now
 
 from builds import queue, services
-from builds.models import Build, Deletion
+from builds.deletion_models import Deletion
+from builds.models import Build
 from builds.planning import Dependencies, Options
 from builds.sessions import BuildSession
 from builds.workers import WorkerIdentity

@@ -380,7 +380,7 @@ jobs:
 
 def test_deleting_cleans_up_first():
     """original #19"""
-    from builds.models import Deletion
+    from builds.deletion_models import Deletion
 
     use_config(CLEANED)
     app = JobControl()
@@ -406,7 +406,7 @@ def test_deleting_cleans_up_first():
 
 def test_a_failing_cleanup_keeps_the_build():
     """original #19"""
-    from builds.models import Deletion
+    from builds.deletion_models import Deletion
     from jobcontrol.exceptions import CleanupFailed
 
     use_config(CLEANED)

@@ -12,8 +12,9 @@ import pytest
 from django.db import connection, connections, transaction
 
 from builds import capture, isolation, retvals, runner
+from builds.deletion_models import Deletion
 from builds.logs import LogBuffer
-from builds.models import Build, Deletion
+from builds.models import Build
 from jobcontrol import globals as context_state
 from jobcontrol.core import JobControl
 from jobcontrol.exceptions import CleanupFailed

@@ -13,14 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from builds import deletion, retention, runner, services
-from builds.models import (
-    Build,
-    BuildDependency,
-    BuildPayload,
-    BuildProgress,
-    Deletion,
-    LogMessage,
-)
+from builds.deletion_models import Deletion
+from builds.models import Build, BuildDependency, BuildPayload, BuildProgress, LogMessage
 from builds.services import removals
 from builds.supervisor import Supervisor
 from jobcontrol.core import JobControl

@@ -13,7 +13,8 @@ from django.contrib.admin.models import LogEntry as AdminLogEntry
 from django.db import connection
 
 from builds import bulk, deletion, retvals, services, tasks
-from builds.models import Build, BuildDependency, Deletion
+from builds.deletion_models import Deletion
+from builds.models import Build, BuildDependency
 from builds.supervisor import Supervisor
 from jobcontrol.exceptions import CleanupFailed
 from jobs.models import ConfigRevision, Job

@@ -14,8 +14,9 @@ from django.test import Client
 from django.utils import timezone
 
 from builds import progress, retvals, services
+from builds.deletion_models import Deletion
 from builds.groups import make_groups
-from builds.models import Build, BuildPayload, Deletion
+from builds.models import Build, BuildPayload
 from builds.pages.bars import read_bars
 from builds.plan_models import Plan
 from builds.schedule_models import ScheduledRun

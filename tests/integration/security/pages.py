@@ -15,7 +15,8 @@ from django.contrib.contenttypes.models import ContentType
 from django.db.models import Count
 from django.utils import timezone
 
-from builds.models import Build, BuildDependency, Deletion, LogMessage
+from builds.deletion_models import Deletion
+from builds.models import Build, BuildDependency, LogMessage
 from builds.plan_models import Plan
 from builds.progress import path_digest, path_text
 from builds.schedule_models import ScheduledRun

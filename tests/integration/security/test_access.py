@@ -7,7 +7,8 @@ from django.contrib.auth.models import Group, User
 from django.db import transaction
 from django.urls import get_resolver, resolve
 
-from builds.models import Build, Deletion
+from builds.deletion_models import Deletion
+from builds.models import Build
 from builds.plan_models import Plan
 from builds.token_models import ApiToken
 from jobs import registry

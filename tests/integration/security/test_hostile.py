@@ -8,7 +8,8 @@ from django.contrib.admin.utils import quote
 from django.contrib.auth.models import User
 from django.test import Client
 
-from builds.models import Build, BuildDependency, Deletion
+from builds.deletion_models import Deletion
+from builds.models import Build, BuildDependency
 from builds.services import request_deletion
 from jobs import config, registry
 from jobs.models import ConfigRevision
@@ -19,6 +20,10 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 BOUND = 1_500_000  # bytes of one page: a job's own has its YAML, a million characters at most
 ID = "".join(character for character in MARK if character.isprintable())[:200]
+
+
+TURNS = re.compile("[\u202a-\u202e\u2066-\u2069]")
+EDITED = re.compile(r'<textarea.*?</textarea>| (?:value|data-[-a-z]+)="[^"]*"', re.S)
 
 
 @pytest.fixture
@@ -108,6 +113,7 @@ def test_no_page_takes_texts_for_markup_or_grows_with_them(root, builds):
         assert "14{% now" not in text, f"{address} ran a template"
         assert len(response.content) < BOUND, f"{address} has {len(response.content):,} bytes"
         assert "\x00" not in text, address
+        assert not TURNS.search(EDITED.sub("", text)), f"{address} can be turned around"
         looked_at += "xss-mark" in text
     assert looked_at > 20, "the texts are shown nowhere: what did this test look at?"
 
@@ -116,7 +122,13 @@ def test_a_shown_text_is_all_there_and_files_are_taken_away_as_text(root, builds
     """Escaped, not dropped."""
     good, bad, _ = builds
     text = root.get(f"/admin/builds/build/{bad.pk}/log/").content.decode()
-    for part in ("&lt;xss-mark&gt;", "\u05e2\u05d1\u05e8\u05d9\u05ea", "\U0001f600", "\ufffd"):
+    for part in (
+        r"\u202eright to left",
+        "&lt;xss-mark&gt;",
+        "\u05e2\u05d1\u05e8\u05d9\u05ea",
+        "\U0001f600",
+        "\ufffd",
+    ):
         assert part in text
     for name in ("retval.txt", "log.txt", "log.jsonl", "config.yaml"):
         response = root.get(f"/admin/builds/build/{good.pk}/download/{name}")

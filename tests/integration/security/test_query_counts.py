@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
 from django.core.management import call_command
 from django.db import connection
 from django.db.models import F
@@ -11,15 +11,9 @@ from django.test import Client, TestCase
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from builds import context_processors, standing
-from builds.models import (
-    Build,
-    BuildDependency,
-    BuildPayload,
-    BuildProgress,
-    Deletion,
-    LogMessage,
-)
+from builds import context_processors, services, standing
+from builds.deletion_models import Deletion
+from builds.models import Build, BuildDependency, BuildPayload, BuildProgress, LogMessage
 from builds.plan_models import Plan
 from builds.schedule_models import ScheduledRun
 from builds.token_models import ApiToken
@@ -36,7 +30,16 @@ JOBS = 1_000
 BUILDS = 100_000
 PLANS = 300
 LIMIT = 15
-NEWS = 3  # of a refresh that brings something: what its stamp is made from
+PERMISSIONS = 2  # of a user and of the groups
+# What a process looks up every few seconds comes on top of 15 here, and only here.
+COLD = {
+    "/admin/": 1,
+    "/admin/?live=": 1,
+    "/admin/jobs/job/{job}/build-form/?first=outdated": 2,
+    "/admin/jobs/job/job-999/build-form/?first=all": 2,
+    "/admin/jobs/job/?live=": 3,
+    "/admin/jobs/job/grid/?live=": 1,
+}
 LIVE = [
     "/admin/",
     *(f"/admin/builds/build/{{{name}}}/change/" for name in ("build", "running", "waiting")),
@@ -62,9 +65,11 @@ def root(django_db_setup, django_db_blocker):
         _fill()
         connection.check_constraints()
         patch.setattr(TestCase, "_should_check_constraints", lambda *_: False)
-        # A page that comes when it is over asks two questions more: not by chance in some runs.
+        # What is remembered for so long is asked for in each of these tests: `asked` forgets it.
         context_processors.forget()
         patch.setattr(context_processors, "REMEMBERED_SECONDS", 3_600)
+        # Where no cluster lives, less is asked.
+        patch.setattr(services, "silence_allowed", lambda: 3_600.0)
         browser = Client()
         browser.force_login(User.objects.create_superuser("root-of-many"))
         yield browser
@@ -184,21 +189,31 @@ def values(root, django_db_blocker):
 
 @pytest.mark.parametrize("address", ADDRESSES)
 def test_a_page_of_a_large_site_asks_few_questions(root, values, address):
-    address = address.format(**values)
-    asked(root, address)
+    asked(root, address.format(**values), LIMIT + COLD.get(address, 0))
 
 
 @pytest.mark.parametrize("address", LIVE)
 @pytest.mark.parametrize("stamp", ["", "its own"])
 def test_a_refresh_of_an_open_page_asks_no_more(root, values, address, stamp):
+    limit = LIMIT + COLD.get(f"{address}?live=", 0)
     address = f"{address.format(**values)}?live="
     known = root.get(address).headers["X-Live-Stamp"] if stamp else ""
-    asked(root, f"{address}{known}", LIMIT + (0 if stamp else NEWS))
+    asked(root, f"{address}{known}", limit)
+
+
+@pytest.mark.parametrize("address", LIVE)
+def test_whoever_is_no_superuser_asks_for_permissions_besides(root, values, address):
+    user = User.objects.create_user("viewer-of-many", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
+    browser = Client()
+    browser.force_login(user)
+    limit = LIMIT + COLD.get(f"{address}?live=", 0) + PERMISSIONS
+    asked(browser, f"{address.format(**values)}?live=", limit)
 
 
 def asked(root, address, limit=LIMIT):
-    """Ask for a page and count its queries, but those that a process makes every few seconds."""
-    context_processors.is_any_alive()
+    """Ask for a page and count its queries, those too that a process makes every few seconds."""
+    context_processors.forget()
     with CaptureQueriesContext(connection) as queries:
         response = root.get(address)
         if getattr(response, "streaming", False):
@@ -212,7 +227,7 @@ def check(queries, limit=LIMIT):
     assert len(queries) <= limit, f"{len(queries)} queries:\n{texts}"
 
 
-def test_the_dashboard_with_everything_on_it_asks_still_fewer(root):
+def test_the_dashboard_with_everything_on_it_asks_hardly_more(root):
     context_processors.forget()
     standing.forget()
     with CaptureQueriesContext(connection) as queries:
@@ -222,7 +237,7 @@ def test_the_dashboard_with_everything_on_it_asks_still_fewer(root):
     assert all(shown)
     assert {line.build.status for line in page["queue"]["lines"]} == {"QUEUED", "WAITING"}
     assert page["running"]["lines"][0].bar
-    check(queries)
+    check(queries, LIMIT + COLD["/admin/"])
 
 
 @pytest.mark.parametrize("runs", [True, False])
@@ -233,7 +248,7 @@ def test_a_refresh_of_the_dashboard_asks_no_more(root, runs):
         Build.objects.running().update(status="CANCELLED")
     with CaptureQueriesContext(connection) as queries:
         assert root.get("/admin/?live=old").status_code == 200
-    check(queries)
+    check(queries, LIMIT + COLD["/admin/"])
 
 
 def test_a_refresh_of_the_dashboard_without_news_asks_hardly_anything(root, monkeypatch):
