@@ -1,4 +1,4 @@
-"""Write requirements/{runtime,dev,bench}.txt: every package pinned, with the hashes of all its files.
+"""Write requirements/{runtime,dev,bench}.txt: every package pinned, with the hashes of all files.
 
 `make lock` runs this; `make lock ARGS=--upgrade` takes newer versions. The inputs stand in
 pyproject.toml. No package host is written into the locks; to resolve through another one, set
