@@ -16,30 +16,34 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
+import select
 import signal
 import sys
 import termios
 import threading
 import uuid
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
+from itertools import count
 from multiprocessing.sharedctypes import RawArray, RawValue
-from time import sleep
+from time import monotonic, sleep
 from types import FrameType
 from typing import Any
 
 import django_q.cluster
+from django_q.brokers import Broker
 from django_q.cluster import Cluster, Sentinel, get_mp_context
 from django_q.conf import Conf
+from django_q.pusher import pusher
 from django_q.worker import worker
 
 from builds import flags
 from builds.flags import Flag
-from builds.queue import WORK
+from builds.queue import WORK, DatabaseBroker
 
 _STOP = "STOP"  # django-q2's word for it
-_FULL_SECONDS = 0.005  # between two looks at a full pipe
+_ROOM_SECONDS = 0.5  # for so long the pusher waits for room before it looks whether it has to end
 _DRAINED_SECONDS = 0.2  # between two looks whether a drained cluster takes messages again
 _PARENT_SECONDS = 1.0  # between two looks at the parent, where the kernel does not watch it
 _PR_SET_PDEATHSIG = 1
@@ -71,23 +75,31 @@ class Timer:
 class WakeUps:
     """The queue between the pusher and the workers: one byte for each wake-up.
 
-    All wake-ups are alike, so nothing of a message has to come through.
+    All wake-ups are alike, so nothing of a message has to come through. Each worker shows by a byte
+    of shared memory that it waits. It takes it back before it takes a wake-up, so that `room`
+    never says that there is more than there is.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, workers: int = 1) -> None:
         self._out, self._in = os.pipe()
+        # A worker that begins to wait says so here.
+        self._heard, self._say = os.pipe()
+        for end in (self._out, self._heard, self._say):
+            os.set_blocking(end, False)
+        self._waiting: Any = RawArray(ctypes.c_byte, workers)
+        self._place = 0
+
+    def give_place(self, place: int) -> None:
+        """Give the worker that this process starts next a place among them."""
+        self._place = place
+        self._waiting[place] = 0
 
     def put(self, task: object) -> None:
-        """Pass a message of the broker's on when none waits; django-q2's word to stop at once.
-
-        So a cluster whose workers are all busy takes no messages away from the others.
-        """
+        """Pass a message of the broker's on; or django-q2's word to stop, at once."""
         if task == _STOP:
             os.write(self._in, b"S")
             return
-        while not self.empty():
-            sleep(_FULL_SECONDS)
-        # Nor does one that is drained: its workers would throw them away.
+        # It was on its way when the cluster was drained: its workers would throw it away.
         while flags.draining.is_set() and not flags.stopping.is_set():
             sleep(_DRAINED_SECONDS)
         os.write(self._in, b"W")
@@ -99,9 +111,37 @@ class WakeUps:
 
     def get(self) -> dict[str, Any] | str:
         """Wait for a wake-up, or for the word to stop."""
-        if os.read(self._out, 1) == b"W":
-            return {"id": "", "name": "wake-up", "func": WORK, "args": (), "kwargs": {}}
-        return _STOP
+        poll = select.poll()
+        poll.register(self._out, select.POLLIN)
+        while True:
+            self._waiting[self._place] = 1
+            with suppress(BlockingIOError):  # full: the pusher has enough to hear
+                os.write(self._say, b"w")
+            poll.poll()
+            self._waiting[self._place] = 0
+            with suppress(BlockingIOError):  # another worker was quicker
+                if os.read(self._out, 1) == b"W":
+                    return {"id": "", "name": "wake-up", "func": WORK, "args": (), "kwargs": {}}
+                return _STOP
+
+    def room(self) -> int:
+        """Return how many workers wait for a wake-up that is not there yet."""
+        there = self.qsize()  # first: between these two a worker may take one
+        return int(sum(self._waiting)) - there
+
+    def wait_for_room(self, seconds: float) -> bool:
+        """Wait until a worker may take one more; return whether any may."""
+        poll = select.poll()
+        poll.register(self._heard, select.POLLIN)
+        deadline = monotonic() + seconds
+        while self.room() <= 0 or not flags.takes_work():
+            left = deadline - monotonic()
+            if left <= 0:
+                return False
+            poll.poll(min(left, _DRAINED_SECONDS) * 1000)
+            with suppress(BlockingIOError):
+                os.read(self._heard, 4096)
+        return True
 
     def qsize(self) -> int:
         """Return how many wait."""
@@ -129,6 +169,30 @@ class Results(WakeUps):
         """Forget a result."""
         if task == _STOP:
             super().put(task)
+
+
+class PatientBroker:
+    """The broker, for a pusher that takes a message only when a worker waits for one.
+
+    So a cluster whose workers are all busy, or which is drained, leaves them to the others.
+    """
+
+    def __init__(self, broker: Broker, wake_ups: WakeUps) -> None:
+        self._broker = broker
+        self._wake_ups = wake_ups
+        self.list_key = broker.list_key
+
+    def dequeue(self) -> Any:
+        """Take a message if there is room for it; else, or if there is none, wait a moment."""
+        if self._wake_ups.wait_for_room(_ROOM_SECONDS):
+            return self._broker.dequeue()
+        if isinstance(self._broker, DatabaseBroker):
+            self._broker.overhear()
+        return None
+
+    def fail(self, task_id: object) -> None:
+        """Give up a message that can't be read."""
+        self._broker.fail(task_id)
 
 
 class WorkerPids:
@@ -195,6 +259,11 @@ class HealingSentinel(Sentinel):
         self.spawn_cluster()  # type: ignore[no-untyped-call]
         self.guard()  # type: ignore[no-untyped-call]
 
+    def spawn_pusher(self) -> Any:
+        """Start the process that takes messages from the broker."""
+        broker = PatientBroker(self.broker, self.wake_ups)
+        return self.spawn_process(pusher, self.wake_ups, self.event_out, broker)
+
     def spawn_process(self, target: Callable[..., object], *args: Any) -> Any:
         """Start one of its processes, which ends with it."""
         child = get_mp_context().Process(
@@ -204,6 +273,9 @@ class HealingSentinel(Sentinel):
             daemon=target is not worker or Conf.DAEMONIZE_WORKERS,
         )
         if target is worker:
+            taken = {one.place for one in self.pool}
+            child.place = next(place for place in count() if place not in taken)
+            self.wake_ups.give_place(child.place)
             child.timer = args[2]  # where the sentinel looks for it
             self.pool.append(child)
         child.start()
@@ -219,7 +291,7 @@ class HealingCluster(Cluster):
         super().__init__()
         for number, handler in handlers.items():
             signal.signal(number, handler)  # it takes them for itself
-        self.wake_ups = WakeUps()
+        self.wake_ups = WakeUps(Conf.WORKERS)
         self.worker_pids = WorkerPids(Conf.WORKERS)
         HealingSentinel.wake_ups = self.wake_ups
         HealingSentinel.worker_pids = self.worker_pids

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.db import connection
+from django.db.models import F, Func, Subquery, TextField
 from django.http import HttpRequest
 
 from builds.crews import is_alive, with_now
@@ -63,12 +65,14 @@ def is_any_alive() -> bool:
     """Whether a cluster said lately that it lives; looked up every few seconds at most."""
     now = time.monotonic()
     if now >= _Remembered.until:
-        _Remembered.clusters = list(with_now(Cluster.objects.all()))
+        found: list[Any] = list(with_now(Cluster.objects.annotate(asked=_queues_asked())))
+        _Remembered.clusters = found
         alive = [one for one in _Remembered.clusters if is_alive(one)]
         _Remembered.alive = bool(alive)
         _Remembered.takes_builds = any(one.drain_requested is None for one in alive)
         _Remembered.troubles = [f"{one}: {one.trouble}" for one in alive if one.trouble]
-        _Remembered.unserved = _unserved(alive) if _Remembered.takes_builds else []
+        asked = (found[0].asked or "").split(",") if _Remembered.takes_builds else []
+        _Remembered.unserved = _unserved(asked, alive)
         _Remembered.until = now + REMEMBERED_SECONDS
     return _Remembered.alive
 
@@ -79,11 +83,23 @@ def clusters() -> list[Cluster]:
     return _Remembered.clusters
 
 
-def _unserved(alive: Iterable[Cluster]) -> list[str]:
+def _queues_asked() -> Subquery:
+    """Return the queues in which builds wait, as one text: looked up once beside the clusters."""
+    name = "string_agg" if connection.vendor == "postgresql" else "group_concat"
+    comma = ", ','" if connection.vendor == "postgresql" else ""  # SQLite's own, with DISTINCT
+    names = Func(
+        F("queue"),
+        function=name,
+        template=f"%(function)s(DISTINCT %(expressions)s{comma})",
+        output_field=TextField(),
+    )
+    return Subquery(Build.objects.queued().order_by().values(names=names))
+
+
+def _unserved(asked: Iterable[str], alive: Iterable[Cluster]) -> list[str]:
     taking = [cluster for cluster in alive if cluster.drain_requested is None]
     served = {name for cluster in taking for name in cluster.queues}
-    waiting = Build.objects.queued().exclude(queue__in=served).order_by()
-    return sorted(waiting.values_list("queue", flat=True).distinct()[:QUEUES_SHOWN])
+    return sorted({name for name in asked if name} - served)[:QUEUES_SHOWN]
 
 
 def forget() -> None:

@@ -10,17 +10,20 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from time import sleep
 from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django_q.brokers import Broker, get_broker
 from django_q.brokers.orm import ORM
 from django_q.conf import Conf
 from django_q.models import OrmQ
 from django_q.tasks import async_task
 
+from builds import waits
 from jobs.policies import DEFAULT_QUEUE
 
 logger = logging.getLogger(__name__)
@@ -63,46 +66,83 @@ class DatabaseBroker(ORM):
     """
 
     _is_away = False
+    _wait: waits.Wait | None = None  # of the process that takes messages
 
     @staticmethod
     def get_connection(list_key: str | None = None) -> Any:  # noqa: ARG004 - django-q2's signature
         """Return the messages; the connection is kept open between calls."""
         return OrmQ.objects.using(Conf.ORM)
 
+    def enqueue(self, task: str) -> int:
+        """Store a message; on PostgreSQL the clusters are told of it in the same statement."""
+        if _connection().vendor != "postgresql":
+            return int(super().enqueue(task))  # type: ignore[no-untyped-call]
+        with _connection().cursor() as cursor:
+            cursor.execute(_STORE_AND_TELL, [self.list_key, task, self.list_key])
+            return int(cursor.fetchone()[0])
+
     def dequeue(self) -> list[tuple[int, str]] | None:
-        """Take a message, or wait a moment and return None."""
+        """Take a message, or wait until there may be one and return None."""
         try:
+            if self._wait is None:
+                self._wait = waits.for_database(_connection())
+            self._wait.begin(_connection())
             taken = self._take()
+            if self._is_away:
+                logger.warning("wake-ups again: the database answers")
+                self._is_away = False
+            if not taken:
+                keys = [key(name) for name in served()]
+                self._wait.wait(_connection(), keys, Conf.POLL)
         except (DatabaseError, InterfaceError) as error:
             if not self._is_away:
                 logger.warning("no wake-ups: the database does not answer (%s)", _one_line(error))
             self._is_away = True
-            connections[str(Conf.ORM)].close()
+            _connection().close()
             sleep(RETRY_SECONDS)
             return None
-        if self._is_away:
-            logger.warning("wake-ups again: the database answers")
-            self._is_away = False
-        if not taken:
-            sleep(Conf.POLL)
         return taken
+
+    def overhear(self) -> None:
+        """Take no notice of messages that were sent while this cluster had no room for one."""
+        if self._wait is not None:
+            with suppress(DatabaseError, InterfaceError):  # whoever looks for the next one says so
+                self._wait.overhear(_connection())
 
     def delete(self, task_id: int | None) -> None:
         """Do nothing: the message was deleted when it was taken."""
 
+    def ping(self) -> bool:
+        """Let the clusters on PostgreSQL hear something; that it does not answer, others say."""
+        if _connection().vendor == "postgresql":
+            with suppress(DatabaseError, InterfaceError), _connection().cursor() as cursor:
+                cursor.execute(waits.NOTIFY, [""])
+        return True
+
     def _take(self) -> list[tuple[int, str]]:
-        waiting = list(
-            self.get_connection()
-            .filter(key__in=[key(name) for name in served()])
-            .order_by("id")
-            .values_list("pk", "payload")[: Conf.BULK]
-        )
-        # Of several clusters that saw the same message, the one that deletes it has it.
-        return [
-            (pk, payload)
-            for pk, payload in waiting
-            if self.get_connection().filter(pk=pk).delete()[0]
-        ]
+        messages = self.get_connection().filter(key__in=[key(name) for name in served()])
+        while waiting := list(messages.order_by("id").values_list("pk", "payload")[: Conf.BULK]):
+            # Of several clusters that saw the same message, the one that deletes it has it. The
+            # others look again: of the one behind it they were told already.
+            taken = [
+                (pk, payload)
+                for pk, payload in waiting
+                if self.get_connection().filter(pk=pk).delete()[0]
+            ]
+            if taken:
+                return taken
+        return []
+
+
+_STORE_AND_TELL = (
+    f'WITH made AS (INSERT INTO "{OrmQ._meta.db_table}" (key, payload, lock)'  # noqa: S608 - no value
+    f" VALUES (%s, %s, now()) RETURNING id) SELECT id, pg_notify('{waits.CHANNEL}', %s) FROM made"
+)
+
+
+def _connection() -> BaseDatabaseWrapper:
+    connection: BaseDatabaseWrapper = connections[str(Conf.ORM)]
+    return connection
 
 
 class _Kept:

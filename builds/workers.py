@@ -35,8 +35,13 @@ class WorkerIdentity:
     @classmethod
     def current(cls) -> WorkerIdentity:
         """Return the identity of this process."""
-        pid = os.getpid()
-        return cls(_host_name(), _host_id(), pid, _start_stamp(pid) or "")
+        if _Own.identity is None:
+            pid = os.getpid()
+            found = cls(_host_name(), _host_id(), pid, _start_stamp(pid) or "")
+            if not found.started:
+                return found  # asked again the next time
+            _Own.identity = found
+        return _Own.identity
 
     @classmethod
     def parse(cls, text: str) -> WorkerIdentity | None:
@@ -81,6 +86,19 @@ class WorkerIdentity:
             _kill(member)
         psutil.wait_procs(family, timeout=3)
         return not self.is_alive()
+
+
+class _Own:
+    """The identity of this process, which is asked for with each build."""
+
+    identity: WorkerIdentity | None = None
+
+
+def _forget_own() -> None:
+    _Own.identity = None
+
+
+os.register_at_fork(after_in_child=_forget_own)
 
 
 def describe(pids: Iterable[int]) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from builds.admin import asking
 from builds.admin.filters import MENU
 from builds.admin.shared import ListOfOurs
 from builds.models import Build
-from builds.pages.schedule import next_times, paused_jobs
+from builds.pages.schedule import next_times
 from builds.readiness import why_not
 from builds.status import (
     FAILED,
@@ -88,7 +88,6 @@ class JobChangeList(ListOfJobs):
         names = [job.pk for job in jobs]
         statuses = with_builds_shown(known, names) if known else statuses_of(names)
         reasons = why_not(jobs, statuses)
-        paused = paused_jobs(jobs)
         rights = {
             "may_run": asking.may_run(request),
             "may_arm": asking.may_arm(request),
@@ -99,7 +98,7 @@ class JobChangeList(ListOfJobs):
                 statuses[job.pk],
                 reasons[job.pk],
                 **rights,
-                is_paused=job.pk in paused,
+                is_paused=bool(job.schedules) and hasattr(job, "schedule_pause"),
                 next_run=next((due for due, _ in next_times(job, 1)), None),
             )
         self.result_list = jobs

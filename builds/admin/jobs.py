@@ -175,11 +175,12 @@ class BuildableJobAdmin(GraphMixin, GridMixin, LiveListMixin, JobAdmin):
         return live_page(request, "builds/job.html", stamp=stamp, make=make)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Job]:
-        """Load with one job whether its schedule is paused."""
+        """Load with jobs whether their schedules are paused, and with one of them by whom."""
         found = super().get_queryset(request)
         match = request.resolver_match
         is_page = match is not None and match.url_name == "jobs_job_change"
-        return found.select_related("schedule_pause__paused_by") if is_page else found
+        pause = "schedule_pause"
+        return found.select_related(f"{pause}__paused_by" if is_page else pause)
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None

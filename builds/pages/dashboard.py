@@ -12,15 +12,15 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
-from django.db.models import Case, Count, Exists, Max, OuterRef, Value, When, Window
-from django.db.models.functions import Left, Now
+from django.db.models import Case, Count, Exists, F, Max, OuterRef, Value, When, Window
+from django.db.models.functions import Left, Now, RowNumber
 from django.utils import timezone
 
 from builds import context_processors
 from builds.among import among
 from builds.crews import Crew, crews, is_alive
 from builds.estimates import time_left, usual_durations
-from builds.models import Build, BuildProgress, BuildQuerySet
+from builds.models import Build, BuildProgress
 from builds.pages.bars import COLUMNS, Bar, Report, make_bars, reports_of
 from builds.pages.progress import ProgressRow, View, row_of
 from builds.pages.stamps import stamp_of
@@ -230,27 +230,33 @@ def _hear(roots: Mapping[int, Bar], moment: float) -> None:
 
 
 def _queue_part(running: Sequence[Build], clusters: Iterable[Cluster]) -> dict[str, Any]:
-    is_later = Case(When(not_before__gt=Now(), then=Value(1)), default=Value(0))
-    queued, queued_count = _first(Build.objects.queued(), is_later, "-priority", "pk")
-    waiting, waiting_count = _first(Build.objects.waiting(), "pk")
+    found = _first_unstarted()
+    queued = [build for build in found if build.status == Build.Status.QUEUED]
+    waiting = [build for build in found if build.status == Build.Status.WAITING]
     site = _site(running, clusters)
     reasons = inputs_awaited([build.pk for build in waiting])
     lines = [QueueLine(one, why_queued(one, one.job.concurrency, site)) for one in queued]
     lines += [QueueLine(one, reasons[one.pk]) for one in waiting]
-    count = queued_count + waiting_count
+    count = sum(some[0].number for some in (queued, waiting) if some)
     return {"lines": lines, "count": count, "more": max(count - len(lines), 0)}
 
 
-def _first(builds: BuildQuerySet, *order: Any) -> tuple[list[Build], int]:
-    """Return the first of the oldest builds, and how many these are, in one query."""
-    oldest = builds.order_by("pk").values("pk")[:COUNTED]
-    rows = Build.objects.filter(among(oldest)).annotate(number=Window(Count("pk")))
-    found: list[Any] = list(
-        rows.select_related("job")
-        .only(*_LIGHT, "job__title", "job__concurrency")
-        .order_by(*order)[:SHOWN]
+def _first_unstarted() -> list[Any]:
+    """Return the first of the oldest builds of both states, and how many these are (`number`)."""
+    # Of those that wait in a plan only their age counts.
+    later = When(status=Build.Status.QUEUED, not_before__gt=Now(), then=Value(1))
+    urgent = When(status=Build.Status.QUEUED, then=-F("priority"))
+    order = [Case(one, default=Value(0)) for one in (later, urgent)]
+    oldest = [
+        among(builds.order_by("pk").values("pk")[:COUNTED])
+        for builds in (Build.objects.queued(), Build.objects.waiting())
+    ]
+    rows = Build.objects.filter(oldest[0] | oldest[1]).annotate(
+        number=Window(Count("pk"), partition_by=F("status")),
+        place=Window(RowNumber(), partition_by=F("status"), order_by=[*order, F("pk")]),
     )
-    return found, found[0].number if found else 0
+    shown = rows.select_related("job").only(*_LIGHT, "job__title", "job__concurrency")
+    return list(shown.filter(place__lte=SHOWN).order_by("place"))
 
 
 def _site(running: Sequence[Build], clusters: Iterable[Cluster]) -> Site:

@@ -15,14 +15,14 @@ from builds.crews import Crew, builds_in_place, crews
 from builds.deletion_models import Deletion
 from builds.models import Build
 from builds.pages.stamps import HEARTBEAT_STEP, stamp_of
-from builds.schedule_models import ScheduledRun, SchedulePause
+from builds.schedule_models import ScheduledRun
 from builds.upkeep_models import Cluster
 from builds.waiting import reasons
 from jobs.models import Job
 
-READ = 1_000  # builds that wait or run, paused schedules
+READ = 1_000  # builds that wait or run
 DELETIONS_READ = 100  # the newest
-PROBLEMS_READ = 200
+MARKED_READ = 1_000  # jobs with a problem or a paused schedule
 STEP = 60  # seconds: how long ago something was is shown in minutes
 SOON = timedelta(seconds=60)  # a scheduled time that is about to come
 
@@ -84,13 +84,11 @@ def jobs_stamp() -> str:
     How one job stands may be changed by a build of any other; finding out how those of a page
     stand would cost most of what the page costs.
     """
-    troubled = Job.objects.exclude(problem="").order_by("pk").values_list("pk", "problem")
-    paused = SchedulePause.objects.order_by("pk").values_list("pk", flat=True)
+    marked = Job.objects.exclude(problem="", schedule_pause=None).order_by("pk")
     return stamp_of(
         _going_on(),
         Job.objects.order_by().aggregate(Count("pk"), Max("synced_at")),
-        list(troubled[:PROBLEMS_READ]),
-        list(paused[:READ]),
+        list(marked.values_list("pk", "problem", "schedule_pause")[:MARKED_READ]),
         timezone.now().timestamp() // STEP,
     )
 

@@ -30,7 +30,8 @@ def store_observations(
         for entry in entries
     )
     progress_rows = _progress_rows(session, nodes)
-    with transaction.atomic():
+    # Part of what ends a build, all of it is undone when this fails: no savepoint is needed.
+    with transaction.atomic(savepoint=False):
         bulk.insert_log_rows(log_rows)
         if progress_rows:
             store_progress(build_id=session.build_id, rows=progress_rows)

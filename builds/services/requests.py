@@ -29,7 +29,8 @@ def create_build(**wish: Any) -> Build:
     fit or a pin that can't be used; MissingDependencies naming every dependency without a
     successful build; BuildStateError when an input was deleted at the same moment.
     """
-    return _create(Request(**wish))
+    with transaction.atomic():
+        return _record(Request(**wish), status=Status.CREATED)
 
 
 def request_build(**wish: Any) -> Build:
@@ -49,7 +50,7 @@ def request_build(**wish: Any) -> Build:
     try:
         with transaction.atomic():
             if request.options.are_plain:
-                return queue_build(build=_create(request), arm=request.arm)
+                return _hand_over(_record(request, status=Status.QUEUED))
             return _queue_plan(request)
     except _NonceUsed as used:
         return _build_of_nonce(used.nonce)
@@ -82,6 +83,11 @@ def queue_build(*, build: Build, arm: bool = False) -> Build:
         )
     build.status = Status.QUEUED
     build.armed = build.job.protected
+    return _hand_over(build)
+
+
+def _hand_over(build: Build) -> Build:
+    """Tell of a build that is QUEUED now, and wake a worker for it, when this is committed."""
     facts: dict[str, Any] = {"build": build.pk, "job": build.job_id, "trigger": build.trigger}
     user = build.requested_by
     transaction.on_commit(lambda: story.tell(logger, "requested", **facts, user=user))
@@ -109,21 +115,23 @@ class _NonceUsed(Exception):  # noqa: N818 - from the insert to the one who look
         super().__init__(nonce)
 
 
-def _create(request: Request) -> Build:
+def _record(request: Request, *, status: Build.Status) -> Build:
+    """Write down the one build of a request; in the caller's transaction."""
     job = request.job
     config, config_text = snapshot(request)
-    with transaction.atomic():
-        inputs = choose_inputs(job, request.dependency_builds)
-        lock_inputs([(job, inputs)])
-        draft = drafts.Draft(
-            job=job,
-            trigger=request.trigger,
-            config=config,
-            config_text=config_text,
-            inputs=inputs,
-        )
-        (build,) = drafts.record([draft], status=Status.CREATED, requested_by=request.requested_by)
-        _use_nonce(request.nonce, build)
+    inputs = choose_inputs(job, request.dependency_builds)
+    lock_inputs([(job, inputs)])
+    draft = drafts.Draft(
+        job=job,
+        trigger=request.trigger,
+        config=config,
+        config_text=config_text,
+        inputs=inputs,
+    )
+    # What is only CREATED is armed when it is asked to run.
+    armed = request.arm and status == Status.QUEUED
+    (build,) = drafts.record([draft], status=status, requested_by=request.requested_by, armed=armed)
+    _use_nonce(request.nonce, build)
     return build
 
 

@@ -20,6 +20,7 @@ def copies(row: Model, numbers: range, *, where: str = "true", **columns: str) -
     ]
     chosen = ", ".join(columns.get(name, f"one.{quote(name)}") for name in names)
     table, key = quote(row._meta.db_table), quote(row._meta.pk.column)
+    own = f"'{row.pk}'" if isinstance(row.pk, str) else int(row.pk)
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
@@ -28,7 +29,7 @@ def copies(row: Model, numbers: range, *, where: str = "true", **columns: str) -
                 SELECT {numbers[0]} UNION ALL
                 SELECT n + {numbers.step} FROM numbers WHERE n < {numbers[-1]}
             ),
-            one AS (SELECT * FROM {table} WHERE {key} = {int(row.pk)})
+            one AS (SELECT * FROM {table} WHERE {key} = {own})
             SELECT {chosen} FROM numbers, one WHERE {where}
             """
         )

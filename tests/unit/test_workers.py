@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from builds import workers
 from builds.workers import WorkerIdentity, _start_stamp
 
 ME = WorkerIdentity.current()
@@ -66,3 +67,26 @@ def test_a_process_of_another_host_is_spared(sleeper):
     assert not other.is_here
     assert not other.kill()
     assert process.poll() is None
+
+
+def test_a_forked_child_is_another_worker():
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        os.write(write, str(WorkerIdentity.current()).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.close(write)
+    with os.fdopen(read) as answer:
+        told = WorkerIdentity.parse(answer.read())
+    assert told is not None
+    assert (told.pid, told.host_id) == (child, ME.host_id)
+    assert WorkerIdentity.current() == ME
+
+
+def test_a_start_that_could_not_be_read_is_asked_for_again(monkeypatch):
+    monkeypatch.setattr(workers._Own, "identity", None)
+    with monkeypatch.context() as patch:
+        patch.setattr(workers, "_start_stamp", lambda _: None)
+        assert WorkerIdentity.current().started == ""
+    assert WorkerIdentity.current() == ME
