@@ -151,10 +151,7 @@ class System:
 
     def ask(self, *arguments: object) -> Any:
         """Have a process of its own ask for work, and return what that printed."""
-        done = self.site.run(ASKING, self.key, *map(str, arguments))
-        if done.returncode:
-            sys.exit(f"{self.name} could not be asked:\n{done.stdout}\n{done.stderr}")
-        return json.loads(done.stdout.splitlines()[-1])
+        return _told(self.site, ASKING, self.key, *map(str, arguments))
 
     @contextmanager
     def counter(self) -> Iterator[Callable[[], int]]:
@@ -316,12 +313,15 @@ def new_site(place: Place) -> Site:
 
 def inside(site: Site, what: str, *arguments: object) -> Any:
     """Have `inside` measure something in a process of the site, and return what it found."""
-    with (site.folder / "inside.log").open("w+", encoding="utf-8") as said:
-        process = site.start(
-            *(INSIDE, what, *map(str, arguments)), stdout=subprocess.PIPE, stderr=said, text=True
-        )
+    return _told(site, INSIDE, what, *map(str, arguments))
+
+
+def _told(site: Site, *command: str) -> Any:
+    """Run a program of ours in the site, however long it takes; return the JSON that it prints."""
+    with (site.folder / "said.log").open("w+", encoding="utf-8") as said:
+        process = site.start(*command, stdout=subprocess.PIPE, stderr=said, text=True)
         out, _ = process.communicate()
         if process.returncode:
             said.seek(0)
-            sys.exit(f"{what} could not be measured:\n{said.read()[-4_000:]}")
+            sys.exit(f"{' '.join(command[1:3])} failed:\n{said.read()[-4_000:]}")
     return json.loads(out.splitlines()[-1])
