@@ -8,7 +8,7 @@ PYTEST_ARGS ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format lock screenshots venv venv-runtime services test-sqlite test-postgres test-faults test-races clean
+.PHONY: help run test check format lock screenshots venv venv-runtime services test-sqlite test-postgres test-faults test-races bench clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do \
@@ -33,6 +33,10 @@ test-faults: venv services ## Kill and stop everything, with 200 builds queued; 
 test-races: venv ## Let two things happen at once, 1,000 times each, and the promises' state machine
 	JOBCONTROL_RACES=1000 JOBCONTROL_EXAMPLES=100 JOBCONTROL_TEST_DB=postgres $(PYTEST) \
 		tests/integration/running/test_races.py tests/integration/running/test_state_machine.py $(PYTEST_ARGS)
+
+bench: ## Measure against the peers; prints the table (ARGS='--quick', '--only drain,latency', …)
+	@$(PYTHON) tools/make_venv.py bench
+	@$(PY) benchmarks/table.py $(ARGS)
 
 check: venv ## Lint, check types, import rules, migrations and Django's own checks
 	$(PY) -m ruff check .

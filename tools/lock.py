@@ -1,4 +1,4 @@
-"""Write requirements/{runtime,dev}.txt: every package pinned, with the hashes of all its files.
+"""Write requirements/{runtime,dev,bench}.txt: every package pinned, with the hashes of all files.
 
 `make lock` runs this; `make lock ARGS=--upgrade` takes newer versions. The inputs stand in
 pyproject.toml. No package host is written into the locks; to resolve through another one, set
@@ -19,6 +19,9 @@ FOLDER = ROOT / "requirements"
 # redis needs it on Python 3.11.0 to 3.11.2 only; a lock made on a newer Python would leave it out.
 ALWAYS = ["async-timeout>=4.0.3"]
 
+# What a lock has in common with these is pinned alike, so that it can be installed beside them.
+MADE_BEFORE = {"runtime": (), "dev": ("runtime",), "bench": ("runtime", "dev")}
+
 HEADER = "# Made by 'make lock' from pyproject.toml: change that file, then make this anew.\n"
 OPTIONS = [
     "--generate-hashes",
@@ -34,10 +37,14 @@ OPTIONS = [
 
 
 def inputs() -> dict[str, list[str]]:
-    """Return the requirements of each lock; dev holds runtime's too."""
+    """Return the requirements of each lock; dev holds runtime's too, bench comes on top of dev."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     runtime = [*project["build-system"]["requires"], *project["project"]["dependencies"], *ALWAYS]
-    return {"runtime": runtime, "dev": [*runtime, *project["dependency-groups"]["dev"]]}
+    return {
+        "runtime": runtime,
+        "dev": [*runtime, *project["dependency-groups"]["dev"]],
+        "bench": project["project"]["optional-dependencies"]["bench"],
+    }
 
 
 def environment() -> dict[str, str]:
@@ -57,8 +64,8 @@ def compile_lock(name: str, requirements: list[str], arguments: list[str]) -> No
     """
     target = FOLDER / f"{name}.txt"
     command = [sys.executable, "-m", "piptools", "compile", *OPTIONS, *arguments]
-    if name != "runtime":
-        command += ["--constraint", "requirements/runtime.txt"]
+    for other in MADE_BEFORE[name]:
+        command += ["--constraint", f"requirements/{other}.txt"]
     command += ["--output-file", str(target.relative_to(ROOT)), "-"]
     text = "\n".join(requirements) + "\n"
     subprocess.run(command, cwd=ROOT, env=environment(), input=text, text=True, check=True)
@@ -67,7 +74,7 @@ def compile_lock(name: str, requirements: list[str], arguments: list[str]) -> No
 
 
 def main() -> int:
-    """Write both locks and return the exit code."""
+    """Write the locks and return the exit code."""
     FOLDER.mkdir(exist_ok=True)
     for name, requirements in inputs().items():
         try:

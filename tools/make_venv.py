@@ -1,6 +1,6 @@
 """Make .venv from a lock, with any Python from 3.11 on and nothing else installed.
 
-    python3 tools/make_venv.py [runtime|dev]
+    python3 tools/make_venv.py [runtime|dev|bench]
 
 A lock that is installed already, unchanged, is not installed again.
 """
@@ -29,7 +29,9 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 # dev holds all that runtime does, so that its stamp stands for both.
-COVERED_BY = {"runtime": ("runtime", "dev"), "dev": ("dev",)}
+COVERED_BY = {"runtime": ("runtime", "dev"), "dev": ("dev",), "bench": ("bench",)}
+# A lock that comes on top of another one.
+BASE = {"bench": "dev"}
 
 
 class CannotMakeError(Exception):
@@ -104,7 +106,8 @@ def install(lock: str) -> None:
     # Gone while it works, so that an interrupted install is begun anew.
     stamp(lock).unlink(missing_ok=True)
     pip_install("--require-hashes", "-r", f"requirements/{lock}.txt")
-    pip_install("--no-deps", "--no-build-isolation", "-e", ".")
+    if lock not in BASE:
+        pip_install("--no-deps", "--no-build-isolation", "-e", ".")
     stamp(lock).write_text(digest(lock))
 
 
@@ -114,8 +117,9 @@ def ensure(lock: str) -> None:
         fcntl.flock(guard, fcntl.LOCK_EX)
         if not works(PYTHON):
             make_empty()
-        if not is_current(lock):
-            install(lock)
+        for each in (BASE[lock], lock) if lock in BASE else (lock,):
+            if not is_current(each):
+                install(each)
 
 
 def main() -> int:

@@ -31,7 +31,7 @@ PATIENT = tuple(
 # description, signals. They run once; `make test-postgres` runs them there too.
 ONCE = tuple(
     f"tests/process/test_{name}.py"
-    for name in ("api", "cancelling", "documents", "examples", "launch")
+    for name in ("api", "benchmarks", "cancelling", "documents", "examples", "launch")
 )
 
 # About half of what is looked at in a browser, by the time it takes.

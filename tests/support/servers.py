@@ -23,10 +23,11 @@ class Postgres:
     """A PostgreSQL from the wheel, on a socket in a folder of its own.
 
     Not in pytest's folder: that one is closed to other users, thus to PostgreSQL's, whenever
-    another pytest starts.
+    another pytest starts. Its commits reach no disk unless it is `durable`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, durable: bool = False) -> None:
+        self._settings = "" if durable else " -c fsync=off"
         # Short: the path of a socket has a limit of about a hundred letters.
         self._folder = Path(tempfile.mkdtemp(prefix="jc-pg-"))
         self._folder.chmod(0o777)
@@ -43,7 +44,7 @@ class Postgres:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        options = f'-h "" -k {self._folder} -c fsync=off'
+        options = f'-h "" -k {self._folder}{self._settings}'
         self._pg_ctl("-o", options, "-l", str(self._server.pgdata / "log"), "start")
 
     def stop(self, mode: str = "fast") -> None:
@@ -78,9 +79,9 @@ class Postgres:
 
 
 @contextmanager
-def postgres() -> Iterator[Postgres]:
+def postgres(*, durable: bool = False) -> Iterator[Postgres]:
     """Run a PostgreSQL of one's own."""
-    server = Postgres()
+    server = Postgres(durable=durable)
     try:
         server.start()
         yield server

@@ -13,7 +13,7 @@ import pytest
 from tests.bootstrap import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-LOCKS = ("runtime", "dev")
+LOCKS = ("runtime", "dev", "bench")
 
 
 def pinned(lock: str) -> dict[str, str]:
@@ -48,15 +48,26 @@ def test_every_package_folder_is_listed_for_installation():
 
 @pytest.mark.parametrize("lock", LOCKS)
 def test_every_requirement_is_locked(lock):
-    wanted = [*PROJECT["build-system"]["requires"], *PROJECT["project"]["dependencies"]]
+    if lock == "bench":
+        wanted = PROJECT["project"]["optional-dependencies"]["bench"]
+    else:
+        wanted = [*PROJECT["build-system"]["requires"], *PROJECT["project"]["dependencies"]]
     if lock == "dev":
         wanted += PROJECT["dependency-groups"]["dev"]
     assert {canonical(each) for each in wanted} - set(pinned(lock)) == set()
 
 
-def test_both_locks_pin_the_same_versions():
-    runtime, dev = pinned("runtime"), pinned("dev")
+def test_all_locks_pin_the_same_versions():
+    runtime, dev, bench = (pinned(lock) for lock in LOCKS)
     assert runtime == {name: dev.get(name) for name in runtime}
+    shared = bench.keys() & dev.keys()
+    assert {name: bench[name] for name in shared} == {name: dev[name] for name in shared}
+    assert "django" in shared
+
+
+def test_what_is_measured_against_is_no_dependency():
+    peers = {canonical(each) for each in PROJECT["project"]["optional-dependencies"]["bench"]}
+    assert peers & (pinned("runtime").keys() | pinned("dev").keys()) == set()
 
 
 @pytest.mark.parametrize("lock", LOCKS)

@@ -23,7 +23,7 @@ def make_venv(tmp_path, monkeypatch):
     """The script, working in a folder of its own; what it would run is noted in `calls`."""
     script = load("make_venv")
     (tmp_path / "requirements").mkdir()
-    for lock in ("runtime", "dev"):
+    for lock in ("runtime", "dev", "bench"):
         (tmp_path / "requirements" / f"{lock}.txt").write_text(f"# {lock}\n")
     (tmp_path / "pyproject.toml").write_text(
         (ROOT / "pyproject.toml").read_text(encoding="utf-8"), encoding="utf-8"
@@ -72,6 +72,14 @@ def test_the_environment_for_development_serves_for_running_too(make_venv):
     make_venv.ensure("dev")
     make_venv.ensure("runtime")
     assert make_venv.calls == ["make", "requirements/dev.txt", "."]
+
+
+def test_what_is_measured_against_comes_on_top_of_the_environment_for_development(make_venv):
+    make_venv.ensure("bench")
+    assert make_venv.calls == ["make", "requirements/dev.txt", ".", "requirements/bench.txt"]
+    make_venv.ensure("dev")
+    make_venv.ensure("bench")
+    assert len(make_venv.calls) == 4
 
 
 def test_an_interrupted_install_is_begun_anew(make_venv, monkeypatch):
