@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Count, Max, QuerySet
+from django.db.models import Count, Max, QuerySet, Subquery
 from django.utils import timezone
 
 from builds.crews import Crew, builds_in_place, crews
@@ -44,7 +44,7 @@ def builds_look(rows: QuerySet[Build]) -> object:
 
 def plans_look(rows: QuerySet[Any]) -> object:
     """Look at which plans a page shows, and at what may change how any plan stands."""
-    return list(rows.values_list("pk", flat=True)), _going_on()
+    return list(rows.values_list("pk", flat=True)), _going_on(), _newest().first()
 
 
 def runs_look(rows: QuerySet[ScheduledRun]) -> object:
@@ -85,25 +85,31 @@ def jobs_stamp() -> str:
     stand would cost most of what the page costs.
     """
     marked = Job.objects.exclude(problem="", schedule_pause=None).order_by("pk")
+    # Where no job is, there is no build either.
+    jobs = Job.objects.order_by().annotate(newest=Subquery(_newest()))
     return stamp_of(
         _going_on(),
-        Job.objects.order_by().aggregate(Count("pk"), Max("synced_at")),
+        jobs.aggregate(Count("pk"), Max("synced_at"), Max("newest")),
         list(marked.values_list("pk", "problem", "schedule_pause")[:MARKED_READ]),
         timezone.now().timestamp() // STEP,
     )
 
 
+def _newest() -> QuerySet[Build, int]:
+    """Return the number of the newest build: one that begins to exist has a new one."""
+    return Build.objects.newest_first().values_list("pk", flat=True)[:1]
+
+
 def _going_on() -> object:
     """Look at what may change how any job or plan stands, by steps into indexes.
 
-    A build that begins to exist has a new number, one that ends is no longer among the unfinished,
-    and one that goes has a deletion. Of more than are read here the order is that in which they
-    are worked off, but for deletions: what those change may show a minute late.
+    A build that ends is no longer among the unfinished, and one that goes has a deletion. Of more
+    than are read here the order is that in which they are worked off, but for deletions: what those
+    change may show a minute late.
     """
     unfinished = Build.objects.filter(status__in=Build.UNFINISHED).order_by()
     deletions = Deletion.objects.order_by("-pk").values_list("pk", "state")
     return (
         sorted(unfinished.values_list("pk", "status")[:READ]),
-        Build.objects.newest_first().values_list("pk", flat=True).first(),
         list(deletions[:DELETIONS_READ]),
     )
