@@ -183,16 +183,10 @@ class JobAdmin(ReadOnlyMixin, JobAdminBase):
         return found.defer("config_text", "docs", "notes") if is_list(request) else found
 
 
-@admin.register(ConfigRevision)
 class ConfigRevisionAdmin(ReadOnlyMixin, RevisionAdminBase):
     """The configuration at each moment when it changed, newest first."""
 
     list_display = ["number", "read_at", "path", "summary"]
-    list_per_page = 100
-    list_max_show_all = 0
-    sortable_by = ()
-    show_full_result_count = False
-    change_list_template = "jobs/revisions.html"
     fieldsets = [
         (None, {"fields": ["read_at", "path", "hash"]}),
         ("What changed", {"fields": ["changed_jobs"]}),

@@ -23,6 +23,7 @@ from django.views.decorators.http import require_POST
 
 from builds import services
 from builds.admin.filters import MENU
+from builds.admin.live_list import LiveListMixin
 from builds.admin.shared import ListOfOurs
 from builds.token_models import ApiToken
 from jobs.admin import TitledMixin
@@ -98,7 +99,7 @@ class TokenStateFilter(admin.SimpleListFilter):
 
 
 @admin.register(ApiToken)
-class ApiTokenAdmin(TitledMixin, TokenAdminBase):
+class ApiTokenAdmin(LiveListMixin, TitledMixin, TokenAdminBase):
     """Everybody who may make tokens sees and revokes their own, a superuser all of them."""
 
     form = TokenForm
@@ -147,6 +148,12 @@ class ApiTokenAdmin(TitledMixin, TokenAdminBase):
     def has_revoke_permission(self, request: HttpRequest) -> bool:
         """Whoever may make tokens may revoke those they see."""
         return request.user.has_perm(MAY_MAKE)
+
+    def look(self, rows: QuerySet[ApiToken]) -> object:
+        """Look at what the columns say of the tokens of a page."""
+        columns = "pk", "name", "revoked", "expires", "last_used", "user__username"
+        facts = list(rows.values_list(*columns, "user__is_active"))
+        return facts, [expires <= timezone.now() for _, _, _, expires, *_ in facts]
 
     # --- What is shown -------------------------------------------------------------------------
 

@@ -47,6 +47,8 @@ LIVE = [
     "/admin/builds/build/",
     "/admin/builds/plan/",
     "/admin/builds/cluster/",
+    "/admin/builds/apitoken/",
+    "/admin/jobs/configrevision/",
 ]
 GRID_LIMIT = 10
 PROTECTED = range(12, JOBS, 30)  # each with a successful build of what it needs
