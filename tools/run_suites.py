@@ -42,13 +42,6 @@ ONCE = tuple(
 ONCE_ON_POSTGRES = ("tests/process/test_stopping.py",)
 PATIENT_ON_SQLITE = tuple(path for path in PATIENT if path not in ONCE_ON_POSTGRES)
 
-# Who may do what, what is escaped, which headers are sent, and the API's description. On SQLite the
-# browser's tests look at every page, and tests/process/test_api.py holds a server to the latter.
-PAGES_ONCE = (
-    "tests/integration/api/test_description.py",
-    *(f"tests/integration/security/test_{name}.py" for name in ("access", "headers", "hostile")),
-)
-
 # About half of what is looked at in a browser, by the time it takes.
 SEEN_FIRST = tuple(
     f"tests/browser/test_{name}.py"
@@ -94,7 +87,7 @@ SUITES = (
         without=PAGES + COMMANDS_ONCE,
         nice=2,
     ),
-    Suite("pages on SQLite", "sqlite", PAGES, without=PAGES_ONCE, nice=3),
+    Suite("pages on SQLite", "sqlite", PAGES, nice=3),
     Suite("integration on SQLite", "sqlite", ("tests/integration",), without=PAGES, nice=3),
     Suite("unit", "sqlite", ("tests/unit",), nice=10),
 )
