@@ -13,7 +13,6 @@ from django.urls import reverse
 from django.utils import timezone
 
 from builds import context_processors
-from builds.crews import is_alive
 from builds.graphs import MAX_NODES, SIGNS, Graph, Node
 from builds.models import Build, BuildDependency, BuildQuerySet
 from builds.pages import refreshing
@@ -164,9 +163,8 @@ def _lines(plan: Plan, builds: Iterable[Build]) -> list[Line]:
 def _say_what_they_wait_for(lines: Sequence[Line]) -> None:
     waiting = [line for line in lines if not line.build.finished]
     inputs = _inputs(Q(build__in=[line.build.pk for line in waiting])) if waiting else {}
-    alive = [one for one in context_processors.clusters() if is_alive(one)]
     queued = [line.build for line in waiting if line.build.status != Build.Status.WAITING]
-    why = reasons(queued, clusters=alive)
+    why = reasons(queued, clusters=context_processors.live_clusters())
     for line in waiting:
         line.why_waits = why.get(line.build.pk, "")
         line.waits_for = [one for one in inputs.get(line.build.pk, ()) if _is_unfinished(one)]
