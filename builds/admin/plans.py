@@ -18,7 +18,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from builds import history, services
 from builds.admin import asking, filters
-from builds.admin.live import live_page
+from builds.admin.live import instead, live_page
 from builds.admin.resuming import ResumePage
 from builds.admin.shared import LongListMixin, partial, user_of
 from builds.models import Build
@@ -129,7 +129,11 @@ class PlanAdmin(LongListMixin, ReadOnlyMixin, PlanAdminBase):
             raise PermissionDenied
         plan = self.get_object(request, unquote(object_id))
         if plan is None:
-            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined, no-any-return]
+            owner: Any = self
+            return instead(
+                request,
+                lambda: owner._get_obj_does_not_exist_redirect(request, self.opts, object_id),
+            )
         found = plan
 
         def make() -> dict[str, Any]:
