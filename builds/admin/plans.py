@@ -24,7 +24,7 @@ from builds.admin.shared import LongListMixin, partial, user_of
 from builds.models import Build
 from builds.pages import refreshing
 from builds.pages.list_stamps import plans_look
-from builds.pages.plan import counts_in_words, plan_page
+from builds.pages.plan import Look, counts_in_words, plan_page
 from builds.pages.stamps import plan_stamp
 from builds.plan_models import Plan
 from builds.plan_status import plan_statuses
@@ -134,7 +134,7 @@ class PlanAdmin(LongListMixin, ReadOnlyMixin, PlanAdminBase):
                 request,
                 lambda: owner._get_obj_does_not_exist_redirect(request, self.opts, object_id),
             )
-        found = plan
+        found, look = plan, Look(plan)
 
         def make() -> dict[str, Any]:
             context = asking.page_context(
@@ -144,14 +144,16 @@ class PlanAdmin(LongListMixin, ReadOnlyMixin, PlanAdminBase):
                 object_id=object_id,
                 fits=request.GET.get("fit") == "1",
                 **plan_page(
-                    found,
+                    look,
                     request.GET,
                     sees_builds=request.user.has_perm("builds.view_build"),
                 ),
             )
             return {**context, **(extra_context or {})}
 
-        return live_page(request, "builds/plan.html", stamp=lambda: plan_stamp(found), make=make)
+        return live_page(
+            request, "builds/plan.html", stamp=lambda: plan_stamp(found, look.followers), make=make
+        )
 
     @method_decorator(require_POST)
     def cancel_view(self, request: HttpRequest, number: int) -> HttpResponse:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 
-from django.db.models import Count, Max
+from django.db.models import Count, Max, Subquery
 from django.utils import timezone
 
 from builds import context_processors
@@ -51,12 +51,11 @@ def build_stamp(build: Build, around: Glance, waits_for: str) -> str:
     return stamp_of(*facts)
 
 
-def plan_stamp(plan: Plan) -> str:
+def plan_stamp(plan: Plan, followers: Iterable[Plan]) -> str:
     """Return the stamp of a plan's page; what its queued builds wait for stands there, too."""
     newest = (Max(name) for name in ("pk", "start_time", "end_time", "cancel_requested"))
     builds = plan.builds.order_by("status").values_list("status").annotate(Count("pk"), *newest)
-    follower = plan.resumed_by.order_by("-pk").values_list("pk").first()
-    return stamp_of(list(builds), follower, _why_queued(plan))
+    return stamp_of(list(builds), [one.pk for one in followers], _why_queued(plan))
 
 
 def _why_queued(plan: Plan) -> dict[int, str]:
@@ -103,11 +102,18 @@ def grid_stamp(jobs: Iterable[Job], builds: Mapping[str, Iterable[Build]]) -> st
     facts: list[object] = [(job.pk, job.config_hash, job.retired) for job in jobs]
     for name, own in builds.items():
         facts.append([name, *((one.pk, one.status, one.start_time, one.end_time) for one in own)])
-    facts.append(Build.objects.successful().newest_first().values_list("pk").first())
-    facts.append(ConfigRevision.objects.order_by("-pk").values_list("pk").first())
     deletions = Deletion.objects.order_by("-pk").values_list("pk", "state")
-    facts.append(list(deletions[:DELETIONS_READ]))
+    facts += [_newest_of_all(), list(deletions[:DELETIONS_READ])]
     return stamp_of(*facts)
+
+
+def _newest_of_all() -> object:
+    """Return the newest revision and success, in one query.
+
+    Where there is no revision of the file there is no job, and so nothing else.
+    """
+    success = Subquery(Build.objects.successful().newest_first().values("pk")[:1])
+    return ConfigRevision.objects.order_by("-pk").values_list("pk", success).first()
 
 
 def jobs_stamp() -> str:
