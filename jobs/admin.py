@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
+from django.contrib.auth.context_processors import PermWrapper
 from django.core.exceptions import EmptyResultSet
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -65,6 +66,19 @@ def _need_askable(rows: QuerySet[Any]) -> None:
         raise IncorrectLookupParameters from error
 
 
+def show_to(request: HttpRequest, rows: Iterable[Any]) -> None:
+    """Tell rows who reads them: their cells are made without the request (see `rights`)."""
+    perms = PermWrapper(request.user)
+    for row in rows:
+        row.shown_to = perms
+
+
+def rights(row: Any) -> PermWrapper:
+    """Return what the reader of a row may do, as `perms` of its cells' templates."""
+    perms: PermWrapper = row.shown_to
+    return perms
+
+
 class TitledMixin(AnyAdminBase):
     """Names pages by what they show, not by what Django's admin would have people do there."""
 
@@ -80,6 +94,7 @@ class TitledMixin(AnyAdminBase):
     ) -> HttpResponse:
         """Show one row."""
         if context.get("original") is not None:
+            show_to(request, [context["original"]])
             context |= {"title": capfirst(str(context["original"])), "subtitle": None}
         return super().render_change_form(request, context, *args, **options)
 
@@ -218,7 +233,10 @@ class ConfigRevisionAdmin(ReadOnlyMixin, RevisionAdminBase):
     def changed_jobs(self, revision: ConfigRevision) -> SafeString:
         """The jobs by what happened to them."""
         return SafeString(
-            render_to_string("jobs/_changes.html", {"changes": revision.changes.items()})
+            render_to_string(
+                "jobs/_changes.html",
+                {"changes": revision.changes.items(), "perms": rights(revision)},
+            )
         )
 
     @admin.display(description="files")

@@ -31,7 +31,7 @@ from builds.pages.list_stamps import builds_look
 from builds.pages.stamps import build_stamp
 from builds.status import reason
 from builds.waiting import reasons
-from jobs.admin import ReadOnlyMixin
+from jobs.admin import ReadOnlyMixin, rights
 
 
 @admin.register(Build)
@@ -67,7 +67,7 @@ class BuildAdmin(LongListMixin, ReadOnlyMixin, ComparingViews):
         """The job, with a link to it, and why the build failed, was skipped or waits."""
         waits: Any = build.waits  # type: ignore[attr-defined]  # see complete
         why = reason(build) or waits.get(build.pk, "")
-        return partial("builds/_job_of_build.html", job=build.job, reason=why)
+        return partial("builds/_job_of_build.html", job=build.job, reason=why, perms=rights(build))
 
     @admin.display(description="status")
     def status_badge(self, build: Build) -> SafeString:

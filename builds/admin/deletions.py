@@ -19,7 +19,7 @@ from builds.pages import refreshing
 from builds.pages.build import worker_label
 from builds.pages.tracebacks import traceback_links
 from builds.upkeep_models import BulkDeletion
-from jobs.admin import ReadOnlyMixin, is_list
+from jobs.admin import ReadOnlyMixin, is_list, rights
 
 if TYPE_CHECKING:
     DeletionAdminBase = admin.ModelAdmin[Deletion]
@@ -91,12 +91,13 @@ class DeletionAdmin(LongListMixin, LiveRowMixin, ReadOnlyMixin, DeletionAdminBas
     def build_link(self, deletion: Deletion) -> SafeString:
         """The number, with a link while the build is there."""
         exists = Build.objects.filter(pk=deletion.build_number).exists()
-        return partial("builds/_build_of_deletion.html", deletion=deletion, exists=exists)
+        about = {"deletion": deletion, "exists": exists, "perms": rights(deletion)}
+        return partial("builds/_build_of_deletion.html", **about)
 
     @admin.display(description="job")
     def job_link(self, deletion: Deletion) -> SafeString:
         """The job, with a link to it."""
-        return partial("builds/_job_link.html", job=deletion.job)
+        return partial("builds/_job_named.html", job=deletion.job, perms=rights(deletion))
 
     @admin.display(description="state")
     def state_badge(self, deletion: Deletion) -> SafeString:

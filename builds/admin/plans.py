@@ -28,7 +28,7 @@ from builds.pages.plan import Look, counts_in_words, plan_page
 from builds.pages.stamps import plan_stamp
 from builds.plan_models import Plan
 from builds.plan_status import plan_statuses
-from jobs.admin import ReadOnlyMixin
+from jobs.admin import ReadOnlyMixin, rights
 
 if TYPE_CHECKING:
     PlanAdminBase = admin.ModelAdmin[Plan]
@@ -66,7 +66,7 @@ class PlanAdmin(LongListMixin, ReadOnlyMixin, PlanAdminBase):
     @admin.display(description="for the job")
     def job_link(self, plan: Plan) -> SafeString:
         """The target, with a link to it."""
-        return partial("builds/_job_link.html", job=plan.job)
+        return partial("builds/_job_named.html", job=plan.job, perms=rights(plan))
 
     @admin.display(description="asked for")
     def asked(self, plan: Plan) -> SafeString:

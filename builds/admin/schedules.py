@@ -18,7 +18,7 @@ from builds.pages import refreshing
 from builds.pages.list_stamps import is_about_to_change, runs_look
 from builds.schedule_models import ScheduledRun
 from jobs import schedules
-from jobs.admin import ReadOnlyMixin
+from jobs.admin import ReadOnlyMixin, rights
 
 if TYPE_CHECKING:
     ScheduledRunAdminBase = admin.ModelAdmin[ScheduledRun]
@@ -68,7 +68,7 @@ class ScheduledRunAdmin(LongListMixin, LiveRowMixin, ReadOnlyMixin, ScheduledRun
     @admin.display(description="job")
     def job_link(self, run: ScheduledRun) -> SafeString:
         """The job, with a link to it."""
-        return partial("builds/_job_link.html", job=run.job)
+        return partial("builds/_job_named.html", job=run.job, perms=rights(run))
 
     @admin.display(description="by")
     def by_entry(self, run: ScheduledRun) -> SafeString | None:
@@ -84,7 +84,9 @@ class ScheduledRunAdmin(LongListMixin, LiveRowMixin, ReadOnlyMixin, ScheduledRun
     @admin.display(description="build")
     def build_link(self, run: ScheduledRun) -> SafeString | None:
         """The build that it made."""
-        return partial("builds/_run_build.html", run=run) if run.build_number else None
+        if not run.build_number:
+            return None
+        return partial("builds/_run_build.html", run=run, perms=rights(run))
 
     @admin.display(description="why not")
     def reason_text(self, run: ScheduledRun) -> str | None:

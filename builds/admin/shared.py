@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 
 from builds.admin.live_list import LiveListMixin, first_row_of
 from builds.admin.paging import BoundedPaginator
-from jobs.admin import ListOfOurs
+from jobs.admin import ListOfOurs, show_to
 
 __all__ = ["ListOfOurs", "LongListMixin", "partial", "user_of"]
 
@@ -41,6 +41,7 @@ class LongChangeList(ListOfOurs):
             self.result_list = self.queryset.filter(pk__lte=first)[: self.list_per_page]
         rows = list(self.result_list)
         owner.complete(rows)
+        show_to(request, rows)
         self.result_list = rows
         paginator: Any = self.paginator
         is_last = self.page_num == paginator.num_pages
