@@ -150,7 +150,8 @@ class BuildAdmin(LongListMixin, ReadOnlyMixin, ComparingViews):
             }
 
         def stamp() -> str:
-            return build_stamp(found, look.around, look.waits_for)
+            awaited = [(one.pk, one.status, one.job.title) for one in look.inputs_awaited]
+            return build_stamp(found, look.around, (look.waits_for, awaited))
 
         return live_page(request, "builds/build.html", stamp=stamp, make=make)
 

@@ -75,7 +75,7 @@ class DeletionAdmin(LongListMixin, LiveRowMixin, ReadOnlyMixin, DeletionAdminBas
     def look(self, rows: QuerySet[Any]) -> object:
         """Look at the deletions, and at those of very many builds."""
         bulks = list(_bulks().values_list("pk", "handed_over", "refused"))
-        return bulks, list(rows.values_list("pk", "state", "outcome"))
+        return bulks, list(rows.values_list("pk", "state", "outcome", "job__title"))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Deletion]:
         """Leave the large texts out of the list."""

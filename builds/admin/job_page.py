@@ -9,6 +9,7 @@ from itertools import chain
 from typing import Any
 
 from django.contrib.admin.utils import quote
+from django.core.paginator import Page
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -39,6 +40,7 @@ class Look:
     """What a job's page and its stamp are both made from, looked up once."""
 
     job: Job
+    request: HttpRequest
 
     @cached_property
     def links(self) -> dict[str, list[str]]:
@@ -85,13 +87,31 @@ class Look:
         """That no live cluster serves the job's queue; "" where one does."""
         return "" if self.job.retired else unserved(self.job.queue, self.clusters)
 
+    @cached_property
+    def chosen(self) -> BuildFilter:
+        """Which of its builds are asked for."""
+        return BuildFilter(self.request.GET or None, auto_id="builds-%s", label_suffix="")
+
+    @cached_property
+    def listed(self) -> Page[Build]:
+        """The page of its builds that is asked for."""
+        own = Build.objects.filter(job=self.job)
+        wanted = self.chosen.chosen(own) if self.chosen.is_bound else own
+        rows = wanted.order_by("-id").select_related("requested_by")
+        return BoundedPaginator(rows, BUILDS_SHOWN).get_page(self.request.GET.get("page"))
+
+    @property
+    def sees_builds(self) -> bool:
+        """Whether its builds are the reader's to see."""
+        return bool(self.request.user.has_perm("builds.view_build"))
+
     @property
     def status(self) -> JobStatus:
         """Where the job stands."""
         return self.statuses[self.job.pk]
 
 
-def job_page(look: Look, request: HttpRequest) -> dict[str, Any]:
+def job_page(look: Look) -> dict[str, Any]:
     """Return where the job stands, what it does, its neighbours and its builds."""
     job, statuses = look.job, look.statuses
     needs, needed_by = look.neighbours
@@ -112,7 +132,7 @@ def job_page(look: Look, request: HttpRequest) -> dict[str, Any]:
         "unserved": look.nobody_serves,
         "schedule": schedule_part(job, look.last_runs),
         "graph_url": reverse("admin:jobs_job_graph", args=[quote(job.pk)]),
-        **(_builds(look, request) if _may_see_builds(request) else {}),
+        **(_builds(look) if look.sees_builds else {}),
     }
 
 
@@ -125,20 +145,11 @@ def _jobs_of(*lists: Sequence[str]) -> list[list[Job]]:
     return [[jobs[name] for name in names if name in jobs] for names in shown]
 
 
-def _may_see_builds(request: HttpRequest) -> bool:
-    return bool(request.user.has_perm("builds.view_build"))
-
-
 # --- Builds ---------------------------------------------------------------------------------------
 
 
-def _builds(look: Look, request: HttpRequest) -> dict[str, Any]:
-    job = look.job
-    own = Build.objects.filter(job=job)
-    chosen = BuildFilter(request.GET or None, auto_id="builds-%s", label_suffix="")
-    wanted = chosen.chosen(own) if chosen.is_bound else own
-    listed = wanted.order_by("-id").select_related("requested_by")
-    page = BoundedPaginator(listed, BUILDS_SHOWN).get_page(request.GET.get("page"))
+def _builds(look: Look) -> dict[str, Any]:
+    job, chosen, page = look.job, look.chosen, look.listed
     standing = _standing(look.status, page)
     waits = reasons([*standing, *page], {job.pk: job.concurrency}, look.clusters)
     return {

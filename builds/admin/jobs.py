@@ -159,11 +159,11 @@ class BuildableJobAdmin(GraphMixin, GridMixin, LiveListMixin, JobAdmin):
         job = self._visible_job(request, object_id)
         if job is None:
             return self._not_there(request, object_id)
-        look = Look(job)
+        look = Look(job, request)
 
         def make() -> dict[str, Any]:
             context = asking.page_context(
-                request, self, title=look.job.label, object_id=object_id, **job_page(look, request)
+                request, self, title=look.job.label, object_id=object_id, **job_page(look)
             )
             if asking.may_run(request) and not look.job.retired:
                 context["commands"] = start_of_job(request, look.job)
@@ -171,7 +171,12 @@ class BuildableJobAdmin(GraphMixin, GridMixin, LiveListMixin, JobAdmin):
 
         def stamp() -> str:
             known = look.job, look.statuses, look.newest, look.last_runs
-            return job_stamp(*known, waits=look.waits, nobody_serves=look.nobody_serves)
+            return job_stamp(
+                *known,
+                listed=look.listed if look.sees_builds else None,
+                waits=look.waits,
+                nobody_serves=look.nobody_serves,
+            )
 
         return live_page(request, "builds/job.html", stamp=stamp, make=make)
 

@@ -17,7 +17,7 @@ from django.utils.http import urlencode
 from builds.deletion_models import Deletion
 from builds.models import Build, BuildPayload
 from builds.pages import refreshing
-from builds.pages.build_plan import plan_part
+from builds.pages.build_plan import plan_part, waited_for
 from builds.pages.configuration import SHOWN_CHARS, compare
 from builds.pages.glance import Glance, glance_at
 from builds.pages.log import log_tail
@@ -45,6 +45,11 @@ class Look:
     def around(self) -> Glance:
         """What is around the build."""
         return glance_at(self.build)
+
+    @cached_property
+    def inputs_awaited(self) -> list[Build]:
+        """The builds whose end it waits for."""
+        return waited_for(self.build)
 
     @cached_property
     def waits_for(self) -> str:
@@ -81,7 +86,7 @@ def _build_page(look: Look, query: Mapping[str, str]) -> dict[str, Any]:
         "inputs": build.inputs.select_related("job", "dep_build").order_by("pk"),
         "run_again": run_again_address(build),
         **(attempts_part(build) if around.retry or build.attempt > 1 else {"attempts": []}),
-        **plan_part(build),
+        **plan_part(build, look.inputs_awaited),
         "deletion": deletion,
         **consumers_part(build),
         "last_success": around.last_success,

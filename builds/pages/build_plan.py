@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 from builds.models import Build, BuildDependency
@@ -11,12 +12,15 @@ SHOWN = 50
 LINKS_READ = 20_000
 
 
-def plan_part(build: Build) -> dict[str, Any]:
-    """Return what the page of a build says of its plan; nothing for one without."""
+def plan_part(build: Build, awaited: Sequence[Build]) -> dict[str, Any]:
+    """Return what the page of a build says of its plan; nothing for one without.
+
+    `awaited` are the builds that it waits for, see `waited_for`.
+    """
     if build.plan_id is None:
         return {}
     return {
-        "waited_for": _waited_for(build),
+        "waited_for": awaited,
         "waiting_users": _waiting_users(build),
         "waiting_count": len(_all_waiting_users(build)),
         "failed_inputs": _failed_inputs(build),
@@ -24,12 +28,14 @@ def plan_part(build: Build) -> dict[str, Any]:
     }
 
 
-def _waited_for(build: Build) -> list[Build]:
+def waited_for(build: Build) -> list[Build]:
     """Return the builds whose end it waits for."""
     if build.status != Build.Status.WAITING:
         return []
     used = Build.objects.filter(consumers__build=build, status__in=Build.UNFINISHED)
-    return list(used.select_related("job").order_by("pk")[:SHOWN])
+    # Asked for by each refresh: without the large texts of the jobs.
+    found = used.select_related("job").only("status", "job__title")
+    return list(found.order_by("pk")[:SHOWN])
 
 
 def _waiting_users(build: Build) -> list[Build]:

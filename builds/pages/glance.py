@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import QuerySet, Subquery
+from django.db.models import Count, QuerySet, Subquery
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -24,6 +24,7 @@ class Glance:
     retry: int | None = None  # the newest build that tries this one again
     moved: datetime | None = None  # when its progress did
     previous: int | None = None  # build of the job
+    plan_waits: int | None = None  # how many builds of its plan wait for others, while it goes on
     last_success: int | None = None  # before it, where it did not succeed itself
 
 
@@ -46,6 +47,10 @@ def _questions(build: Build) -> dict[str, tuple[QuerySet[Any], str]]:
         "retry": (build.retries.order_by("-pk"), "pk"),
         "previous": (earlier, "pk"),
     }
+    if build.plan_id and not build.finished:
+        waiting = Build.objects.waiting().filter(plan=build.plan_id).order_by()
+        counted = waiting.values("plan").annotate(number=Count("pk"))
+        questions["plan_waits"] = (counted, "number")
     if build.started:
         reports = BuildProgress.objects.filter(build=build)
         questions["moved"] = (reports.order_by("-updated"), "updated")

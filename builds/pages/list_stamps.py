@@ -19,6 +19,7 @@ from builds.schedule_models import ScheduledRun
 from builds.upkeep_models import Cluster
 from builds.waiting import reasons
 from jobs.models import Job
+from jobs.schedules import name_of
 
 READ = 1_000  # builds that wait or run
 DELETIONS_READ = 100  # the newest
@@ -27,6 +28,7 @@ STEP = 60  # seconds: how long ago something was is shown in minutes
 SOON = timedelta(seconds=60)  # a scheduled time that is about to come
 
 _OF_A_BUILD = ("pk", "status", "start_time", "end_time", "keep", "deleting", "job_id")
+_OF_ITS_JOB = ("job__title", "job__schedules")
 _OF_ITS_WAIT = ("in_place", "queue", "not_before")
 
 
@@ -44,15 +46,16 @@ def builds_look(rows: QuerySet[Build]) -> object:
 
 def plans_look(rows: QuerySet[Any]) -> object:
     """Look at which plans a page shows, and at what may change how any plan stands."""
-    return list(rows.values_list("pk", flat=True)), _going_on(), _newest().first()
+    return list(rows.values_list("pk", "job__title")), _going_on(), _newest().first()
 
 
 def runs_look(rows: QuerySet[ScheduledRun]) -> object:
     """Look at what became of the times of a page, and at which of them are about to come."""
-    columns = ("pk", "state", "due", "build_id", "build_number", "reason", "job_id")
-    runs = list(rows.select_related(None).select_related("job").only(*columns, "job__title"))
+    columns = ("pk", "state", "due", "build_id", "build_number", "reason", "job_id", "entry")
+    runs = list(rows.select_related(None).select_related("job").only(*columns, *_OF_ITS_JOB))
     facts = [[getattr(run, name) for name in columns] for run in runs]
-    return facts, [(run.job.title, is_about_to_change(run)) for run in runs]
+    names = [(run.job.title, name_of(run.job.schedules, run.entry)) for run in runs]
+    return facts, names, [is_about_to_change(run) for run in runs]
 
 
 def is_about_to_change(run: ScheduledRun) -> bool:

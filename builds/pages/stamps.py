@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 
+from django.core.paginator import Page
 from django.db.models import Count, Max, Subquery
 from django.utils import timezone
 
@@ -34,12 +35,12 @@ def stamp_of(*facts: object) -> str:
     return sha256(repr(facts).encode()).hexdigest()[:20]
 
 
-def build_stamp(build: Build, around: Glance, waits_for: str) -> str:
-    """Return the stamp of a build's page."""
+def build_stamp(build: Build, around: Glance, waits_for: object) -> str:
+    """Return the stamp of a build's page; `waits_for` tells why it has not begun."""
     facts: list[object] = [
         *(build.status, build.end_time, build.keep, build.deleting, build.cancel_requested),
         *(build.not_before, build.worker),
-        *(around.deletion, around.deletion_state, around.retry),
+        *(around.deletion, around.deletion_state, around.retry, around.plan_waits),
     ]
     if build.started:
         # New lines of its log come by themselves (see log.js).
@@ -72,25 +73,32 @@ def job_stamp(
     newest: Iterable[Build],
     last_runs: Sequence[ScheduledRun],
     *,
+    listed: Page[Build] | None,
     waits: Mapping[int, str],
     nobody_serves: str,
 ) -> str:
     """Return the stamp of a job's page; the job comes with its `schedule_pause`.
 
-    `statuses` are those of the job and of its neighbours, which the page shows beside it; `waits`
-    says what its builds wait for that have not begun, `nobody_serves` that no worker takes them.
+    `statuses` are those of the job and of its neighbours, which the page shows beside it; `listed`
+    is the page of its table of builds, where the reader may see these; `waits` says what its builds
+    wait for that have not begun, `nobody_serves` that no worker takes them.
     """
     status = statuses[job.pk]
-    columns = ("pk", "status", "start_time", "end_time", "cancel_requested", "deleting", "keep")
-    builds = [[getattr(build, name) for name in columns] for build in newest]
-    facts: list[object] = [builds, status.status, status.stale_reasons, status.missing]
+    facts: list[object] = [_of_builds(newest), status.status, status.stale_reasons, status.missing]
     facts += [job.synced_at, job.problem, job.retired]
     shown = ((one.status, one.running, bool(one.unfinished)) for one in statuses.values())
     facts += [list(zip(statuses, shown, strict=True)), waits, nobody_serves]
+    if listed is not None:
+        facts += [listed.paginator.count, _of_builds(listed)]
     if job.schedules:
         facts.append([(run.pk, run.state) for run in last_runs])
         facts.append(hasattr(job, "schedule_pause"))
     return stamp_of(*facts)
+
+
+def _of_builds(builds: Iterable[Build]) -> object:
+    columns = ("pk", "status", "start_time", "end_time", "cancel_requested", "deleting", "keep")
+    return [[getattr(build, name) for name in columns] for build in builds]
 
 
 def grid_stamp(jobs: Iterable[Job], builds: Mapping[str, Iterable[Build]]) -> str:
