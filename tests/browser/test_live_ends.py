@@ -43,6 +43,37 @@ def test_a_refresh_that_is_refused_is_told_with_its_number(page: Page, watch: Wa
     expect(word(page)).to_contain_text("The server refused the refresh (400).")
 
 
+TOO_BUSY = (408, 429, 502, 503, 504)
+
+
+def refuse_once(page: Page, address: str, status: int) -> None:
+    """Let a proxy refuse the next request, and let through what comes after it."""
+    page.route(address, lambda route: route.fulfill(status=status, body="not now"), times=1)
+
+
+def test_a_proxy_that_is_too_busy_is_asked_again_later(page: Page, watch: Watch):
+    watch.expected += [str(status) for status in TOO_BUSY]
+    page.goto("/admin/")
+    for status in TOO_BUSY:
+        refuse_once(page, "**/admin/?live=*", status)
+        expect(word(page)).to_contain_text("Trying again…")
+        expect(word(page)).to_be_empty()
+
+
+def test_the_log_asks_a_proxy_that_is_too_busy_again(page: Page, running: Running, watch: Watch):
+    watch.expected += [str(status) for status in TOO_BUSY]
+    running.close_gate("chatter")
+    page.goto("/admin/jobs/job/chatter/change/")
+    page.get_by_role("button", name="Build now").click()
+    foot = page.locator("[data-log-news] .jc-log-word")
+    expect(foot).to_contain_text("Live")
+    for status in TOO_BUSY:
+        refuse_once(page, "**/log/news/*", status)
+        expect(foot).to_contain_text("Trying again…")
+        expect(foot).to_contain_text("Live")
+    running.open_gate("chatter")
+
+
 @pytest.mark.parametrize(
     "gone",
     [

@@ -9,6 +9,8 @@
     const HIDDEN_SECONDS = 30; /* between two looks while nobody looks at the page */
     const WATCHED_SECONDS = 5; /* … and somebody waits to be told of its end (notify.js) */
     const LONGEST_SECONDS = 30; /* between two tries while the server does not answer */
+    /* Of the server or of a proxy before it: not now (too slow, too many), but later. */
+    const isForNow = (status) => status === 0 || status >= 500 || [408, 429].includes(status);
     const KEPT_SECONDS = 2; /* until a part that was in use is looked at again */
     const word = document.createElement("p");
     word.className = "jc-live-word";
@@ -80,7 +82,7 @@
     root.addEventListener("htmx:afterRequest", (event) => {
         const { xhr } = event.detail;
         isAsking = false;
-        if (xhr.status === 0 || xhr.status >= 500) {
+        if (isForNow(xhr.status)) {
             failed();
             return;
         }

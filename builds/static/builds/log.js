@@ -60,6 +60,8 @@
     const LONGEST = 30; /* between two tries while the server does not answer */
     const PATIENCE = 20; /* for one answer */
     const COUNTING = 10; /* between two looks at how many lines of each level there are */
+    /* Of the server or of a proxy before it: not now (too slow, too many), but later. */
+    const isForNow = (status) => status >= 500 || [408, 429].includes(status);
     const kept = Number(box.dataset.logKept || box.dataset.logMost); /* lines in the page */
     const rolls = Boolean(box.dataset.logKept); /* it shows the last lines, whatever the reader does */
     const list = box.querySelector(".jc-log");
@@ -228,7 +230,7 @@
     const take = (answer, html) => {
         const last = answer.headers.get("X-Log-After");
         const { login } = box.dataset;
-        if (answer.status >= 500) failed();
+        if (isForNow(answer.status)) failed();
         else if (answer.status === 404) end("This build is gone.");
         else if (answer.status === 403) end("You may not see this any more.");
         else if (!answer.ok) end(`The server refused to send new lines (${answer.status}).`);
