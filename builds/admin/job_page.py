@@ -79,8 +79,11 @@ class Look:
 
     @cached_property
     def waits(self) -> dict[int, str]:
-        """What its unfinished builds wait for that have not begun, by number."""
-        return reasons(self.status.unfinished, {self.job.pk: self.job.concurrency}, self.clusters)
+        """What its builds on the page wait for that have not begun, by number."""
+        builds = {build.pk: build for build in self.status.unfinished}
+        if self.sees_builds:
+            builds |= {build.pk: build for build in self.listed}
+        return reasons(builds.values(), {self.job.pk: self.job.concurrency}, self.clusters)
 
     @cached_property
     def nobody_serves(self) -> str:
@@ -149,9 +152,8 @@ def _jobs_of(*lists: Sequence[str]) -> list[list[Job]]:
 
 
 def _builds(look: Look) -> dict[str, Any]:
-    job, chosen, page = look.job, look.chosen, look.listed
+    chosen, page, waits = look.chosen, look.listed, look.waits
     standing = _standing(look.status, page)
-    waits = reasons([*standing, *page], {job.pk: job.concurrency}, look.clusters)
     return {
         "strip": strip(look.newest, timezone.now()),
         "standing": [build_line(build, waits) for build in standing],

@@ -173,7 +173,7 @@ class BuildableJobAdmin(GraphMixin, GridMixin, LiveListMixin, JobAdmin):
             known = look.job, look.statuses, look.newest, look.last_runs
             return job_stamp(
                 *known,
-                listed=look.listed if look.sees_builds else None,
+                listed=look.listed if look.sees_builds else (),
                 waits=look.waits,
                 nobody_serves=look.nobody_serves,
             )

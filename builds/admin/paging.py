@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from django.core.paginator import Paginator
+from django.core.paginator import Page, Paginator
 
 if TYPE_CHECKING:
     PaginatorBase = Paginator[Any]
@@ -30,6 +30,20 @@ class BoundedPaginator(PaginatorBase):
     def has_more(self) -> bool:
         """Whether there are rows beyond those counted."""
         return self._found > COUNTED
+
+    def get_page(self, number: Any) -> Page[Any]:
+        """Return a page as Django's own does; one that has rows is found without counting all."""
+        try:
+            place = int(number)
+        except (TypeError, ValueError):
+            place = 1
+        if 1 <= place <= COUNTED // self.per_page:
+            start = (place - 1) * self.per_page
+            rows: Any = self.object_list
+            found = list(rows[start : start + self.per_page])
+            if found or place == 1:
+                return Page(found, place, self)
+        return super().get_page(number)
 
     @cached_property
     def _found(self) -> int:

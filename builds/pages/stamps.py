@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 
-from django.core.paginator import Page
 from django.db.models import Count, Max, Subquery
 from django.utils import timezone
 
@@ -73,23 +72,22 @@ def job_stamp(
     newest: Iterable[Build],
     last_runs: Sequence[ScheduledRun],
     *,
-    listed: Page[Build] | None,
+    listed: Iterable[Build],
     waits: Mapping[int, str],
     nobody_serves: str,
 ) -> str:
     """Return the stamp of a job's page; the job comes with its `schedule_pause`.
 
     `statuses` are those of the job and of its neighbours, which the page shows beside it; `listed`
-    is the page of its table of builds, where the reader may see these; `waits` says what its builds
+    are the builds of its table; `waits` says what its builds
     wait for that have not begun, `nobody_serves` that no worker takes them.
     """
     status = statuses[job.pk]
-    facts: list[object] = [_of_builds(newest), status.status, status.stale_reasons, status.missing]
+    facts: list[object] = [_of_builds(newest), _of_builds(listed)]
+    facts += [status.status, status.stale_reasons, status.missing]
     facts += [job.synced_at, job.problem, job.retired]
     shown = ((one.status, one.running, bool(one.unfinished)) for one in statuses.values())
     facts += [list(zip(statuses, shown, strict=True)), waits, nobody_serves]
-    if listed is not None:
-        facts += [listed.paginator.count, _of_builds(listed)]
     if job.schedules:
         facts.append([(run.pk, run.state) for run in last_runs])
         facts.append(hasattr(job, "schedule_pause"))

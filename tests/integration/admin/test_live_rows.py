@@ -5,10 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.contrib.auth.models import Group, Permission
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from builds import queue, services
+from builds import context_processors, queue, services
 from builds.deletion_models import Deletion
 from builds.models import Build
 from builds.plan_models import Plan
@@ -16,6 +19,7 @@ from builds.planning import Dependencies, Options
 from builds.schedule_models import ScheduledRun
 from jobs.models import Job
 from tests.integration.admin.test_live import first_load, refresh
+from tests.support.clusters import beating
 from tests.support.jobs import use_config
 from tests.support.pages import page_of, text
 
@@ -84,6 +88,28 @@ def test_who_sees_no_builds_is_not_told_that_one_changed(staff):
     stamp = first_load(reader, address)
     Build.objects.filter(pk=5).delete()
     assert refresh(reader, address, stamp).status_code == 204
+
+
+@pytest.mark.parametrize("query", ["", "?page=2"])
+def test_nothing_new_of_a_job_with_everything_costs_no_more(staff, query):
+    """It has a schedule, neighbours, many builds, and some that wait for all that there is."""
+    use_config(CONFIG.replace("id: last,", "id: last, schedule: every 1h, concurrency: 2,"))
+    beating("host", workers=2)
+    reader = staff()
+    everything = Group.objects.create(name="everything")
+    everything.permissions.set(Permission.objects.all())
+    reader.user.groups.add(everything)
+    plan_of("last")
+    Build.objects.bulk_create(
+        Build(job_id="last", status=status) for status in ["SUCCESSFUL"] * 70 + ["FAILED", "QUEUED"]
+    )
+    Build.objects.create(job_id="last", status="RUNNING", start_time=timezone.now())
+    address = reverse("admin:jobs_job_change", args=["last"]) + query
+    stamp = first_load(reader, address)
+    context_processors.forget()
+    with CaptureQueriesContext(connection) as asked:
+        assert refresh(reader, address, stamp).status_code == 204
+    assert len(asked) <= 15, [one["sql"][:90] for one in asked]
 
 
 @pytest.mark.parametrize("cancelled", ["last", "end"])
