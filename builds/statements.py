@@ -66,6 +66,18 @@ def update(rows: models.QuerySet[Any], **changes: Any) -> Statement:
     return Statement(*query.get_compiler(connection=connection).as_sql())
 
 
+def run_both(first: Statement, second: Statement, **given: Any) -> bool:
+    """Run an UPDATE, and if that changed a row another one; return whether it did.
+
+    The second one has to have a WHERE, and change a row then.
+    """
+    if connection.vendor != "postgresql":
+        return first.run(**given) > 0 and second.run(**given) > 0
+    # In one, as each statement is a wait for the server.
+    text = f"WITH changed AS ({first.sql} RETURNING 1) {second.sql} AND EXISTS (TABLE changed)"
+    return Statement(text, [*first.parameters, *second.parameters]).run(**given) > 0
+
+
 # --- The build that an UPDATE took ----------------------------------------------------------------
 
 

@@ -244,14 +244,15 @@ def _close(build_id: int, token: uuid.UUID | None, outcome: Outcome) -> Status:
 
     What was to be cancelled is CANCELLED, even if it ended well in the meantime.
     """
-    values = {name: getattr(outcome, name) for name in _OUTCOME}
-    if _closing().run(id=build_id, claim_token=token, **values):
-        _store_values(build_id, outcome)
+    values = _values(build_id, outcome) | {name: getattr(outcome, name) for name in _OUTCOME}
+    storing = _storing(outcome.traceback is not None)
+    if statements.run_both(_closing(), storing, id=build_id, claim_token=token, **values):
         return outcome.status
     held = Build.objects.running().filter(pk=build_id, claim_token=token)
     if not held.update(status=Status.CANCELLED, end_time=Now()):
         raise LeaseLost(f"build #{build_id} was taken from this process")
-    _store_values(build_id, replace(outcome, retval=None, retval_text="", retval_json=""))
+    values = _values(build_id, replace(outcome, retval=None, retval_text="", retval_json=""))
+    storing.run(**values)
     return Status.CANCELLED
 
 
@@ -265,19 +266,19 @@ def _closing() -> Statement:
     )
 
 
-def _store_values(build_id: int, outcome: Outcome) -> None:
-    # One that was kept while it hung stays, unless the build told its own.
-    names = _VALUES if outcome.traceback is None else (*_VALUES, "traceback")
-    values = {name: getattr(outcome, name) for name in names}
-    _storing(names).run(build=build_id, **values)
-
-
 @cache
-def _storing(names: tuple[str, ...]) -> Statement:
+def _storing(with_traceback: bool) -> Statement:
+    # One that was kept while it hung stays, unless the build told its own.
+    names = (*_VALUES, "traceback") if with_traceback else _VALUES
     payload = BuildPayload.objects.filter(build=statements.slot(BuildPayload, "build"))
     return statements.update(
         payload, **{name: statements.slot(BuildPayload, name) for name in names}
     )
+
+
+def _values(build_id: int, outcome: Outcome) -> dict[str, Any]:
+    values = {name: getattr(outcome, name) for name in (*_VALUES, "traceback")}
+    return values | {"build": build_id}
 
 
 def _say_what_follows(build_id: int, status: Status, outcome: Outcome, *, retry: bool) -> None:
