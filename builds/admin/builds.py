@@ -12,13 +12,14 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.functional import SimpleLazyObject
 from django.utils.safestring import SafeString
 
 from builds.admin import filters
 from builds.admin.build_views import MAY_DELETE, MAY_UNPICKLE
 from builds.admin.comparing import ComparingViews
 from builds.admin.elsewhere import Commands, start_of_build
-from builds.admin.live import live_page
+from builds.admin.live import instead, live_page
 from builds.admin.shared import LongListMixin, partial, user_of
 from builds.admin.telling import say
 from builds.deletion_models import Deletion
@@ -64,7 +65,8 @@ class BuildAdmin(LongListMixin, ReadOnlyMixin, ComparingViews):
     @admin.display(description="job")
     def job_link(self, build: Build) -> SafeString:
         """The job, with a link to it, and why the build failed, was skipped or waits."""
-        why = reason(build) or build.waits_for
+        waits: Any = build.waits  # type: ignore[attr-defined]  # see complete
+        why = reason(build) or waits.get(build.pk, "")
         return partial("builds/_job_of_build.html", job=build.job, reason=why)
 
     @admin.display(description="status")
@@ -84,10 +86,10 @@ class BuildAdmin(LongListMixin, ReadOnlyMixin, ComparingViews):
         return partial("builds/_origin.html", build=build)
 
     def complete(self, rows: list[Any]) -> None:
-        """Say what each build of the page waits for."""
-        waits = reasons(rows)
+        """Say what each build of the page waits for: looked up if the page is shown at all."""
+        waits: Any = SimpleLazyObject(lambda: reasons(rows))
         for build in rows:
-            build.waits_for = waits.get(build.pk, "")
+            build.waits = waits
 
     def get_search_results(
         self,
@@ -127,7 +129,7 @@ class BuildAdmin(LongListMixin, ReadOnlyMixin, ComparingViews):
         """Show one build, or what became of it."""
         build = self.get_object(request, unquote(object_id))
         if build is None:
-            return self._gone(request, object_id)
+            return instead(request, lambda: self._gone(request, object_id))
         if not self.has_view_permission(request, build):
             raise PermissionDenied
         found, look = build, Look(build)
