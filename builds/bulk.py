@@ -30,6 +30,7 @@ COLUMNS = (
     "exception",
 )
 GROUP = 10  # rows of one statement
+_MARKS = f"({', '.join(['%s'] * len(COLUMNS))})"
 
 
 def log_values(
@@ -49,23 +50,27 @@ def insert_log_rows(values: Sequence[tuple[Any, ...]]) -> None:
         return
     table = connection.ops.quote_name(LogMessage._meta.db_table)
     columns = ", ".join(map(connection.ops.quote_name, COLUMNS))
-    if connection.vendor == "postgresql":
-        _copy(f"COPY {table} ({columns}) FROM STDIN", values)
+    insert = f"INSERT INTO {table} ({columns}) VALUES "  # noqa: S608 - constants
+    if connection.vendor != "postgresql":
+        _execute_many(insert, values)
+    elif len(values) <= GROUP:
+        # One wait for the server, where COPY waits five times: most builds log a few lines only.
+        with connection.cursor() as cursor:
+            cursor.execute(insert + ", ".join([_MARKS] * len(values)), sum(values, ()))
     else:
-        _execute_many(f"INSERT INTO {table} ({columns}) VALUES ", values)  # noqa: S608 - constants
+        _copy(f"COPY {table} ({columns}) FROM STDIN", values)
 
 
 def _execute_many(start: str, values: Sequence[tuple[Any, ...]]) -> None:
     # A row by itself takes a third more than one among some, and lets go of the interpreter, which
     # a job that logs without a pause then takes.
     whole = len(values) - len(values) % GROUP
-    marks = f"({', '.join(['%s'] * len(COLUMNS))})"
     groups = [sum(values[at : at + GROUP], ()) for at in range(0, whole, GROUP)]
     with connection.cursor() as cursor:
         if groups:
-            cursor.executemany(start + ", ".join([marks] * GROUP), groups)
+            cursor.executemany(start + ", ".join([_MARKS] * GROUP), groups)
         if whole < len(values):
-            cursor.executemany(start + marks, values[whole:])
+            cursor.executemany(start + _MARKS, values[whole:])
 
 
 def _copy(statement: str, values: Sequence[tuple[Any, ...]]) -> None:

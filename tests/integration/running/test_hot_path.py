@@ -13,7 +13,7 @@ from django.db import connection
 from django.db.models.sql.compiler import SQLCompiler, SQLUpdateCompiler
 
 from builds import queue, recorder, runner, services, tasks
-from builds.models import Build
+from builds.models import Build, LogMessage
 from jobs.models import Job
 from tests.bootstrap import ROOT
 from tests.support.jobs import use_config
@@ -26,6 +26,7 @@ JOBS = """
       - {id: alone, function: "tests.support.odd_jobs:value", args: [1]}
       - {id: user, function: "tests.support.odd_jobs:value", args: [1], dependencies: [alone]}
       - {id: reader, function: "tests.support.odd_jobs:value", args: [!retval alone]}
+      - {id: talker, function: "tests.support.odd_jobs:log_many", args: [25]}
       - {id: limited, function: "tests.support.odd_jobs:value", concurrency: 1}
 """
 
@@ -38,18 +39,22 @@ REQUEST = [
     "COMMIT",
 ]
 WAKE_UP = ["INSERT django_q_ormq, at once"]
-TAKEN = ["SELECT django_q_ormq", "BEGIN", "DELETE django_q_ormq", "COMMIT"]
+IS_POSTGRES = connection.vendor == "postgresql"
+TAKEN = (
+    ["DELETE django_q_ormq, at once"]
+    if IS_POSTGRES
+    else ["SELECT django_q_ormq", "BEGIN", "DELETE django_q_ormq", "COMMIT"]
+)
 CLAIM = ["BEGIN", "UPDATE builds_build", "SELECT builds_build", "COMMIT"]
 FINISH = [
     "BEGIN",
     "UPDATE builds_build",
     "UPDATE builds_buildpayload",
-    "COPY builds_logmessage",
+    "INSERT builds_logmessage",
     "COMMIT",
 ]
 # PostgreSQL does both at once; the first one is what is heard.
 AT_ONCE = {"SELECT builds_build", "UPDATE builds_buildpayload"}
-IS_POSTGRES = connection.vendor == "postgresql"
 CLAIMED, FINISHED = (
     [line for line in part if not (IS_POSTGRES and line in AT_ONCE)] for part in (CLAIM, FINISH)
 )
@@ -84,17 +89,14 @@ def work() -> None:
 
 
 def lines(said: Heard) -> list[str]:
-    """Return what was said, the same for both databases: SQLite has neither COPY nor locks."""
+    """Return what was said."""
     # A pusher, which is a process of its own, does so once; here a job closed its connection.
-    found = [line for line in said.take() if not line.startswith("LISTEN")]
-    if connection.vendor == "postgresql":
-        return found
-    return ["COPY builds_logmessage" if "logm" in line else line for line in found]
+    return [line for line in said.take() if not line.startswith("LISTEN")]
 
 
 def locked(table: str) -> str:
     """Return the line of a SELECT that locks its rows where the database can."""
-    return f"SELECT {table}{' (lock)' if connection.vendor == 'postgresql' else ''}"
+    return f"SELECT {table}{' (lock)' if IS_POSTGRES else ''}"
 
 
 def asked(said: Heard, name: str) -> list[str]:
@@ -119,6 +121,16 @@ def test_a_build_costs_ten_statements_and_four_commits(said):
     every.lines = [*REQUEST, *WAKE_UP, *CLAIMED, *FINISHED]
     assert every.commits <= MAX_COMMITS
     assert Build.objects.first().status == "SUCCESSFUL"
+
+
+def test_more_than_some_log_rows_cost_a_copy_and_no_statement_more(said):
+    asked(said, "talker")
+    many = "COPY" if IS_POSTGRES else "INSERT"
+    stored = [line for line in worked(said) if "logmessage" in line]
+    assert set(stored) == {f"{many} builds_logmessage"}
+    assert len(stored) == (1 if IS_POSTGRES else 2)  # whole tens, and the rest
+    messages = list(LogMessage.objects.order_by("pk").values_list("message", flat=True))
+    assert messages[-26:-1] == [f"message {n}" for n in range(25)]
 
 
 def test_builds_that_wait_together_cost_no_wake_up_more(said):
