@@ -1,7 +1,7 @@
-"""Inserting many log rows: by COPY on PostgreSQL, in one `executemany` on SQLite.
+"""Inserting many rows: by COPY on PostgreSQL, in one `executemany` on SQLite.
 
-A million-line build spends most of its bookkeeping here; the ORM's objects would cost three times
-what the insert itself does.
+A million-line build, and a plan of ten thousand, spend most of their bookkeeping here; the ORM's
+objects would cost three times what the insert itself does.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connection, connections, models
 
 from builds.models import LogMessage
 
@@ -33,14 +33,40 @@ def log_values(rows: Iterable[dict[str, Any]]) -> list[tuple[Any, ...]]:
 
 def insert_log_rows(values: Sequence[tuple[Any, ...]]) -> None:
     """Insert what `log_values` made, in the current transaction."""
+    _insert(LogMessage, COLUMNS, values)
+
+
+def insert_rows(
+    model: type[models.Model], names: Sequence[str], rows: Iterable[Sequence[Any]]
+) -> None:
+    """Insert rows with the values of these fields, in the current transaction.
+
+    The database gives the others their values.
+    """
+    known = {field.name: field for field in model._meta.concrete_fields}
+    fields = [known[name] for name in names]
+    database = connections[DEFAULT_DB_ALIAS]  # looked up once
+    values = [
+        tuple(
+            field.get_db_prep_save(value, database)
+            for field, value in zip(fields, row, strict=True)
+        )
+        for row in rows
+    ]
+    _insert(model, [str(field.column) for field in fields], values)
+
+
+def _insert(
+    model: type[models.Model], names: Iterable[str], values: Sequence[tuple[Any, ...]]
+) -> None:
     if not values:
         return
-    table = connection.ops.quote_name(LogMessage._meta.db_table)
-    columns = ", ".join(map(connection.ops.quote_name, COLUMNS))
+    table = connection.ops.quote_name(model._meta.db_table)
+    columns = ", ".join(map(connection.ops.quote_name, names))
     if connection.vendor == "postgresql":
         _copy(f"COPY {table} ({columns}) FROM STDIN", values)
     else:
-        marks = ", ".join(["%s"] * len(COLUMNS))
+        marks = ", ".join(["%s"] * len(values[0]))
         statement = f"INSERT INTO {table} ({columns}) VALUES ({marks})"  # noqa: S608 - constants
         with connection.cursor() as cursor:
             cursor.executemany(statement, values)

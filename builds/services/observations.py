@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from builds import bulk, logs, progress
-from builds.models import BuildProgress, LogMessage
+from builds.models import BuildProgress
 
 if TYPE_CHECKING:
     from builds.sessions import BuildSession
@@ -44,16 +44,10 @@ def say(*, build_id: int, level: int, message: str) -> None:
 
 def say_each(*, messages: Mapping[int, str], level: int) -> None:
     """Write a line of our own into the log of each of these builds."""
-    now = timezone.now()
-    LogMessage.objects.bulk_create(
-        [
-            LogMessage(
-                build_id=number, created=now, level=level, logger="jobcontrol", message=message
-            )
-            for number, message in messages.items()
-        ],
-        batch_size=1_000,
-    )
+    line = {"created": timezone.now(), "level": level, "logger": "jobcontrol"}
+    line |= {"place": "", "origin": "", "exception": None}
+    rows = ({**line, "build_id": number, "message": text} for number, text in messages.items())
+    bulk.insert_log_rows(bulk.log_values(rows))
 
 
 def store_progress(*, build_id: int, rows: list[dict[str, Any]]) -> None:
