@@ -50,6 +50,7 @@ START = """
     print(services.request_build(job=Job.objects.get(pk="watched"), trigger="python").pk)
 """
 LOGINS = """
+    from django.conf import settings
     from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
     from django.contrib.auth.models import User
     from django.contrib.sessions.backends.db import SessionStore
@@ -58,7 +59,7 @@ LOGINS = """
         user = User.objects.create_superuser(f"watcher-{{number}}")
         session = SessionStore()
         session[SESSION_KEY] = str(user.pk)
-        session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
+        session[BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[0]
         session[HASH_SESSION_KEY] = user.get_session_auth_hash()
         session.save()
         print(session.session_key)

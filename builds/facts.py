@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from django.db.models import (
+    Case,
     Exists,
     ExpressionWrapper,
     F,
@@ -23,11 +24,13 @@ from django.db.models import (
     Subquery,
     TextField,
     Value,
+    When,
     Window,
 )
 from django.db.models.functions import Cast, Coalesce, Concat, NullIf, RowNumber
 
 from builds.models import Build, BuildDependency, BuildQuerySet
+from jobs import graph
 from jobs.models import Job, JobDependency
 from jobs.tags import decode
 
@@ -109,13 +112,19 @@ def success_and_block() -> dict[str, Any]:
     }
 
 
-def read(names: Sequence[str], links: Mapping[str, Sequence[str]], *, with_builds: bool) -> Facts:
-    """Look up what decides whether jobs are outdated, and maybe which builds ended last."""
+def read(
+    names: Iterable[str], links: Mapping[str, Sequence[str]], *, ended: Collection[str] = ()
+) -> Facts:
+    """Look up what decides whether jobs are outdated: of these, and of all that they depend on.
+
+    Of the jobs in `ended` it is looked up too which builds failed and which ended last.
+    """
     facts = Facts(links)
-    for chunk in _chunks(names):
+    wanted = graph.reachable(links, names)
+    for chunk in _chunks(wanted):
         # All of them are found sooner without their names.
-        jobs = Job.objects.all() if len(names) == len(links) <= _CHUNK else _named(chunk)
-        _add_history(jobs, facts, with_builds=with_builds)
+        jobs = Job.objects.all() if len(wanted) == len(links) <= _CHUNK else _named(chunk)
+        _add_history(jobs, facts, ended=[name for name in chunk if name in ended])
     return facts
 
 
@@ -197,15 +206,21 @@ def _builds() -> BuildQuerySet:
     return Build.objects.filter(job=OuterRef("pk")).newest_first()
 
 
+def _of(names: Collection[str], what: Subquery) -> Case:
+    """Return `what` of these jobs, and nothing of any other."""
+    return Case(When(pk__in=names, then=what))
+
+
 def _failed() -> Subquery:
     return Subquery(_builds().filter(status=Build.Status.FAILED).values("pk")[:1])
 
 
-def _add_history(jobs: QuerySet[Job], facts: Facts, *, with_builds: bool) -> None:
+def _add_history(jobs: QuerySet[Job], facts: Facts, *, ended: Collection[str]) -> None:
     """Look up the newest builds of jobs, each by one step into an index, and what they used."""
     more: dict[str, Any] = {"is_running": Exists(_builds().running().order_by())}
-    if with_builds:
-        more |= {"failed": _failed(), "finished": Subquery(_builds().finished().values("pk")[:1])}
+    if ended:
+        finished = Subquery(_builds().finished().values("pk")[:1])
+        more |= {"failed": _of(ended, _failed()), "finished": _of(ended, finished)}
     rows = jobs.order_by().annotate(**success_and_block(), **more)
     latest: list[int] = []
     for row in rows.values("pk", "success", "block", *more):

@@ -18,8 +18,8 @@ from jobs.models import Job
 
 __all__ = ["FAILED", "NOT_BUILT", "OUTDATED", "SUCCESS", "UNFINISHED_SHOWN", "JobStatus", "Outcome",
            "job_links", "job_status", "job_statuses", "latest_successful_build",
-           "own_stale_reasons", "pinned_builds", "reason", "statuses_of", "why_outdated",
-           "with_builds_shown"]  # fmt: skip
+           "own_stale_reasons", "pinned_builds", "reason", "status_from", "statuses_of",
+           "why_outdated", "with_builds_shown"]  # fmt: skip
 
 NOT_BUILT = "not_built"
 OUTDATED = "outdated"
@@ -80,8 +80,11 @@ def statuses_of(
     if not asked:
         return {}
     links = job_links() if links is None else links
-    # And all that they depend on, directly or not: whether those are outdated.
-    facts = reading.read(graph.reachable(links, asked), links, with_builds=with_builds)
+    facts = reading.read(asked, links, ended=asked if with_builds else ())
+    return _statuses(asked, facts, with_builds=with_builds)
+
+
+def _statuses(asked: Collection[str], facts: Facts, *, with_builds: bool) -> dict[str, JobStatus]:
     own = {name: _own_reasons(name, facts) for name in facts.names}
     outdated = _outdated(facts.names, own, facts)
     if with_builds:
@@ -113,11 +116,13 @@ def job_status(job: Job, links: Mapping[str, Sequence[str]] | None = None) -> Jo
     return job_statuses([job], links)[job.pk]
 
 
-def own_stale_reasons(
-    names: Iterable[str], links: Mapping[str, Sequence[str]]
-) -> dict[str, tuple[str, ...]]:
-    """Return the `own_stale_reasons` of jobs, by id, and nothing else of how they stand."""
-    facts = reading.read(graph.reachable(links, names), links, with_builds=False)
+def status_from(facts: Facts, job: Job) -> JobStatus:
+    """Return where `job` stands, from facts that were read for it, also of how builds `ended`."""
+    return _statuses([job.pk], facts, with_builds=True)[job.pk]
+
+
+def own_stale_reasons(facts: Facts) -> dict[str, tuple[str, ...]]:
+    """Return the `own_stale_reasons` of jobs, by id, from what was read of them."""
     return {name: tuple(_own_reasons(name, facts)) for name in facts.names}
 
 

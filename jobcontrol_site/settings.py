@@ -269,6 +269,8 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 
+AUTHENTICATION_BACKENDS = ["jobcontrol_site.permissions.OneQueryBackend"]
+
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = env.str("TIME_ZONE", default=str(_webapp.get("TIME_ZONE", "UTC")))
 if TIME_ZONE not in zoneinfo.available_timezones():

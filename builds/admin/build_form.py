@@ -16,10 +16,11 @@ from builds.admin import asking
 from builds.admin.shared import user_of
 from builds.admin.telling import builds_named, say
 from builds.arming import ArmingRefused
+from builds.facts import Facts, read
 from builds.forms import BuildForm
 from builds.models import Build, BuildPayload
 from builds.services import Request
-from builds.status import JobStatus, job_status, reason
+from builds.status import JobStatus, reason, status_from
 from builds.token_models import UsedNonce
 from jobcontrol.exceptions import InvalidRequest, JobControlException
 from jobs.models import Job
@@ -212,8 +213,9 @@ class BuildFormPage:
 
     def show(self, form: BuildForm) -> HttpResponse:
         """Show the form as it is filled in, with what it would run."""
-        status = job_status(self.job, form.links)
-        shown, problem = self._preview(form)
+        facts = self._facts(form)
+        status = status_from(facts, self.job)
+        shown, problem = self._preview(form, facts)
         why_not = services.why_not_buildable(self.job) if self.job.retired else ""
         context = asking.page_context(
             self.request,
@@ -240,7 +242,7 @@ class BuildFormPage:
 
     def _missing(self, form: BuildForm, status: JobStatus) -> list[str]:
         """Return the dependencies that have no build to use and are not to be built either."""
-        if set(form.errors) - {NON_FIELD_ERRORS} or self.job.retired:
+        if is_wrong(form) or self.job.retired:
             return []
         wanted = form.options()
         if wanted.dependencies != planning.Dependencies.NONE:
@@ -258,22 +260,33 @@ class BuildFormPage:
         ran = str(self.source.payload.config.get("function", ""))
         return ran if ran != self.job.function else ""
 
-    def _preview(self, form: BuildForm) -> tuple[Look | None, str]:
-        # What the form as a whole was refused for is nothing that was filled in.
-        if set(form.errors) - {NON_FIELD_ERRORS}:
+    def _facts(self, form: BuildForm) -> Facts:
+        """Read what says how the job stands and, where one is asked for, what a plan would be."""
+        names = [self.job.pk]
+        if not is_wrong(form) and not form.options().are_plain:
+            names = planning.relevant_jobs(form.links, self.job.pk)
+        return read(names, form.links, ended=[self.job.pk])
+
+    def _preview(self, form: BuildForm, facts: Facts) -> tuple[Look | None, str]:
+        if is_wrong(form):
             return None, "What is filled in is not right yet."
         try:
-            return self._look(form), ""
+            return self._look(form, facts), ""
         except JobControlException as error:
             return None, str(error)
 
-    def _look(self, form: BuildForm) -> Look:
+    def _look(self, form: BuildForm, facts: Facts | None = None) -> Look:
         """Find out what would be built. Raises JobControlException for what can't be asked."""
         wanted = self.wanted(form)
         if wanted.options.are_plain:
             return Look([previews.preview(wanted)])
-        plan = services.plan_for(wanted, form.links)
+        plan = services.plan_for(wanted, facts)
         return Look(previews.previews_of(wanted, plan), plan)
+
+
+def is_wrong(form: BuildForm) -> bool:
+    """Whether something that was filled in is; not what the form as a whole was refused for."""
+    return bool(set(form.errors) - {NON_FIELD_ERRORS})
 
 
 # --- What arming one and arming several share -----------------------------------------------------

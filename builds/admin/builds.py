@@ -12,6 +12,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.functional import SimpleLazyObject
 from django.utils.safestring import SafeString
 
 from builds.admin import filters
@@ -64,7 +65,8 @@ class BuildAdmin(LongListMixin, ReadOnlyMixin, ComparingViews):
     @admin.display(description="job")
     def job_link(self, build: Build) -> SafeString:
         """The job, with a link to it, and why the build failed, was skipped or waits."""
-        why = reason(build) or build.waits_for
+        waits: Any = build.waits  # type: ignore[attr-defined]  # see complete
+        why = reason(build) or waits.get(build.pk, "")
         return partial("builds/_job_of_build.html", job=build.job, reason=why)
 
     @admin.display(description="status")
@@ -84,10 +86,10 @@ class BuildAdmin(LongListMixin, ReadOnlyMixin, ComparingViews):
         return partial("builds/_origin.html", build=build)
 
     def complete(self, rows: list[Any]) -> None:
-        """Say what each build of the page waits for."""
-        waits = reasons(rows)
+        """Say what each build of the page waits for: looked up if the page is shown at all."""
+        waits: Any = SimpleLazyObject(lambda: reasons(rows))
         for build in rows:
-            build.waits_for = waits.get(build.pk, "")
+            build.waits = waits
 
     def get_search_results(
         self,

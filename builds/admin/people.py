@@ -56,6 +56,14 @@ class WithinOwnRights(Base):
         asking = user_of(request)
         if obj is None or asking.is_superuser:
             return True
+        # Each page asks several times, always for the same person.
+        known: Any = obj
+        if not hasattr(known, "is_within_rights"):
+            known.is_within_rights = self._look_whether_within(asking, obj)
+        return bool(known.is_within_rights)
+
+    @staticmethod
+    def _look_whether_within(asking: User, obj: User | Group) -> bool:
         if isinstance(obj, Group):
             return not obj.permissions.filter(pk__in=_beyond(asking)).exists()
         return not (obj.is_superuser or permissions_of(obj).filter(pk__in=_beyond(asking)).exists())

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 
-from django.db.models import Count, Max
+from django.db.models import Count, Max, Subquery
 from django.utils import timezone
 
 from builds.deletion_models import Deletion
@@ -89,10 +89,22 @@ def grid_stamp(jobs: Iterable[Job], builds: Mapping[str, Iterable[Build]]) -> st
     facts: list[object] = [(job.pk, job.config_hash, job.retired) for job in jobs]
     for name, own in builds.items():
         facts.append([name, *((one.pk, one.status, one.start_time, one.end_time) for one in own)])
-    facts.append(Build.objects.successful().newest_first().values_list("pk").first())
-    facts.append(ConfigRevision.objects.order_by("-pk").values_list("pk").first())
-    facts.append(Deletion.objects.order_by("-pk").values_list("pk", "state").first())
+    facts.append(_newest_of_all())
     return stamp_of(*facts)
+
+
+def _newest_of_all() -> object:
+    """Return the newest revision, success and deletion, with its state, in one query.
+
+    Where there is no revision of the file there is no job, and so nothing else.
+    """
+    deletions = Deletion.objects.order_by("-pk")
+    found = {
+        "success": Subquery(Build.objects.successful().newest_first().values("pk")[:1]),
+        "deletion": Subquery(deletions.values("pk")[:1]),
+        "state": Subquery(deletions.values("state")[:1]),
+    }
+    return ConfigRevision.objects.order_by("-pk").annotate(**found).values("pk", *found).first()
 
 
 def jobs_stamp() -> str:

@@ -12,6 +12,7 @@ from django.db import transaction
 from django.db.models import Max
 
 from builds import planning, queue, story
+from builds.facts import Facts, read
 from builds.models import Build, BuildDependency
 from builds.plan_models import Plan
 from builds.plan_status import MADE
@@ -45,10 +46,10 @@ Status = Build.Status
 # --- What would be built --------------------------------------------------------------------------
 
 
-def plan_for(request: Request, links: Mapping[str, list[str]] | None = None) -> planning.Plan:
+def plan_for(request: Request, known: Facts | None = None) -> planning.Plan:
     """Return what a request would build, use and not be able to build; nothing is recorded.
 
-    `links` are those of `job_links`, where they were looked up already.
+    `known` are the facts of all jobs that the plan can speak of, where they were read already.
     A bounded number of queries for any number of jobs. Raises InvalidRequest for what can't be
     asked at all: a retired job, arguments that don't fit, builds or jobs that don't belong.
     """
@@ -56,7 +57,7 @@ def plan_for(request: Request, links: Mapping[str, list[str]] | None = None) -> 
     snapshot(request)
     wrong = wrong_pins(job, request.dependency_builds, usable_builds(_numbers(request)))
     chosen = {*request.dependency_builds, *request.options.build_now}
-    facts = _facts(job, chosen, job_links() if links is None else links)
+    facts = _facts(job, chosen, known or _read(job))
     plan = planning.make_plan(job.pk, facts, request.options, request.dependency_builds)
     if wrong:
         raise InvalidRequest(wrong)
@@ -67,12 +68,16 @@ def _numbers(request: Request) -> Iterable[int]:
     return request.dependency_builds.values()
 
 
-def _facts(
-    target: Job, chosen: Collection[str], links: Mapping[str, list[str]]
-) -> dict[str, JobFacts]:
+def _read(job: Job) -> Facts:
+    links = job_links()
+    return read(planning.relevant_jobs(links, job.pk), links)
+
+
+def _facts(target: Job, chosen: Collection[str], known: Facts) -> dict[str, JobFacts]:
+    links = known.links
     wanted = planning.relevant_jobs(links, target.pk)
     jobs = list(_jobs(wanted).values())
-    stale = own_stale_reasons(wanted, links)
+    stale = own_stale_reasons(known)
     latest = latest_successful_builds(wanted)
     pins = {job.pk: _pins(job, links[job.pk]) for job in jobs}
     # What was chosen for the target stands in place of what its file pins.

@@ -3,11 +3,13 @@
 import pytest
 from hypothesis import HealthCheck, event, given, settings
 
+from builds.facts import read
 from builds.status import (
     job_links,
     job_status,
     job_statuses,
     own_stale_reasons,
+    status_from,
     why_outdated,
 )
 from jobs.models import Job
@@ -49,11 +51,12 @@ def test_whoever_asks_is_told_the_same(history):
     history.write()
     found = job_statuses(Job.objects.all())
     links = job_links()
-    own = own_stale_reasons(found, links)
+    own = own_stale_reasons(read(found, links))
     assert own == {name: status.own_stale_reasons for name, status in found.items()}
     for job in Job.objects.all():
         assert job_status(job) == job_status(job, links) == found[job.pk]
-        assert own_stale_reasons([job.pk], links)[job.pk] == own[job.pk]
+        assert own_stale_reasons(read([job.pk], links))[job.pk] == own[job.pk]
+        assert status_from(read(found, links, ended=[job.pk]), job) == found[job.pk]
         (short,) = job_statuses([job], links, with_builds=False).values()
         assert short.stale_reasons == found[job.pk].stale_reasons
         assert short.last_outcome is None
