@@ -1,6 +1,6 @@
 """Very many builds at once: plans of 10,000, and selections of 100,000 cancelled and deleted.
 
-    python benchmarks/bulk.py [--jobs 10000] [--builds 100000] [--only TEXT,…]
+    python benchmarks/bulk.py [--jobs 10000] [--ends 1000] [--builds 100000] [--only TEXT,…]
 
 For each step the seconds, those that this process worked, the statements, how many of those for
 a thousand builds, and the memory that it took on top (MiB). Ends of builds are stored as a worker
@@ -156,7 +156,7 @@ def _memory() -> Iterator[list[float]]:
 class Bulk:
     """The steps, in a site of their own whose Django is set up in this process."""
 
-    def __init__(self, meter: Meter, made: Any) -> None:
+    def __init__(self, meter: Meter, made: Any, ends: int) -> None:
         from django.contrib.auth.models import User
         from django.test import Client
         from django.utils import timezone
@@ -164,7 +164,7 @@ class Bulk:
         from builds.services import issue_token
         from builds.token_models import ApiToken
 
-        self.meter, self.made = meter, made
+        self.meter, self.made, self.ends = meter, made, ends
         self.user = User.objects.create_superuser("admin")
         self.client = Client(SERVER_NAME="localhost")
         self.client.force_login(self.user)
@@ -179,12 +179,12 @@ class Bulk:
         registry.ensure_current()
 
     def plan(self, graph: Graph) -> None:
-        """Ask for a plan in every way, cancel it in every way, let it fail, let it end."""
+        """Ask for a plan in every way, cancel it in every way, let it fail, let it go on."""
         self.use(graph)
         self.in_the_form(graph)
         self.over_the_api(graph)
         self.first_one(graph)
-        self.every_end(graph)
+        self.some_end(graph)
 
     def in_the_form(self, graph: Graph) -> None:
         """Look at a plan in the form, start it, look at its page, cancel it there."""
@@ -238,22 +238,23 @@ class Bulk:
             self.end_next(services.Outcome(status="FAILED", failure_kind="exception"))
         services.cancel_plan(plan=plan)
 
-    def every_end(self, graph: Graph) -> None:
-        """Claim and end every build of a plan."""
+    def some_end(self, graph: Graph) -> None:
+        """Claim and end the first builds of a plan."""
         from builds import services
 
-        plan, longest = self.ask(graph), 0.0
-        with self.step(graph, MOST_OF_AN_END)("every build ends"):
-            begin = time.monotonic()
-            while self.end_next(services.Outcome(status="SUCCESSFUL")):
-                longest = max(longest, time.monotonic() - begin)
+        plan, count, longest = self.ask(graph), min(self.ends, graph.count), 0.0
+        name = f"{graph.name}: {count:,} of them end"
+        with self.meter.step(name, count, MOST_OF_AN_END):
+            for _ in range(count):
                 begin = time.monotonic()
+                assert self.end_next(services.Outcome(status="SUCCESSFUL"))
+                longest = max(longest, time.monotonic() - begin)
         print(f"    the longest took {longest:.2f} s")
-        assert plan.builds.filter(status="SUCCESSFUL").count() == graph.count
+        services.cancel_plan(plan=plan)
 
-    def step(self, graph: Graph, most: float = MOST_STATEMENTS) -> Any:
+    def step(self, graph: Graph) -> Any:
         """Return what measures a step of a graph, given its name."""
-        return lambda name: self.meter.step(f"{graph.name}: {name}", graph.count, most)
+        return lambda name: self.meter.step(f"{graph.name}: {name}", graph.count)
 
     def ask(self, graph: Graph) -> Any:
         """Ask for a plan; return it."""
@@ -375,7 +376,7 @@ def _hidden(response: Any) -> dict[str, str]:
 def run(asked: Namespace, made: Any) -> int:
     """Take the steps that were asked for; return the exit code."""
     meter = Meter()
-    bulk, found = Bulk(meter, made), graphs(asked.jobs)
+    bulk, found = Bulk(meter, made, asked.ends), graphs(asked.jobs)
     steps = {graph.name: lambda graph=graph: bulk.plan(graph) for graph in found}
     steps["queued"] = lambda: bulk.cancel_queued(asked.builds)
     steps["waiting"] = lambda: bulk.cancel_waiting(asked.builds, found[0])
@@ -394,6 +395,7 @@ def main() -> int:
     parser = ArgumentParser(description="Very many builds at once.")
     parser.add_argument("--jobs", type=int, default=10_000, help="of a plan")
     parser.add_argument("--builds", type=int, default=100_000, help="of a selection")
+    parser.add_argument("--ends", type=int, default=1_000, help="of builds of each plan")
     names = ", ".join([*(graph.name for graph in graphs(2)), "queued", "waiting", "deleted"])
     parser.add_argument("--only", default="", help=f"some of: {names}")
     asked = parser.parse_args()

@@ -41,7 +41,7 @@ def insert_rows(
 ) -> None:
     """Insert rows with the values of these fields, in the current transaction.
 
-    The database gives the others their values.
+    The database gives the others their values. A single row is sent in one go, without COPY.
     """
     known = {field.name: field for field in model._meta.concrete_fields}
     fields = [known[name] for name in names]
@@ -53,17 +53,21 @@ def insert_rows(
         )
         for row in rows
     ]
-    _insert(model, [str(field.column) for field in fields], values)
+    _insert(model, [str(field.column) for field in fields], values, copies=len(values) > 1)
 
 
 def _insert(
-    model: type[models.Model], names: Iterable[str], values: Sequence[tuple[Any, ...]]
+    model: type[models.Model],
+    names: Iterable[str],
+    values: Sequence[tuple[Any, ...]],
+    *,
+    copies: bool = True,
 ) -> None:
     if not values:
         return
     table = connection.ops.quote_name(model._meta.db_table)
     columns = ", ".join(map(connection.ops.quote_name, names))
-    if connection.vendor == "postgresql":
+    if copies and connection.vendor == "postgresql":
         _copy(f"COPY {table} ({columns}) FROM STDIN", values)
     else:
         marks = ", ".join(["%s"] * len(values[0]))

@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from builds import bulk, logs, progress
-from builds.models import BuildProgress
+from builds.models import BuildProgress, LogMessage
 
 if TYPE_CHECKING:
     from builds.sessions import BuildSession
@@ -44,10 +44,12 @@ def say(*, build_id: int, level: int, message: str) -> None:
 
 def say_each(*, messages: Mapping[int, str], level: int) -> None:
     """Write a line of our own into the log of each of these builds."""
-    line = {"created": timezone.now(), "level": level, "logger": "jobcontrol"}
-    line |= {"place": "", "origin": "", "exception": None}
-    rows = ({**line, "build_id": number, "message": text} for number, text in messages.items())
-    bulk.insert_log_rows(bulk.log_values(rows))
+    now = timezone.now()
+    bulk.insert_rows(
+        LogMessage,
+        ("build", "created", "level", "logger", "message", "place", "origin"),
+        ((number, now, level, "jobcontrol", text, "", "") for number, text in messages.items()),
+    )
 
 
 def store_progress(*, build_id: int, rows: list[dict[str, Any]]) -> None:
