@@ -28,6 +28,7 @@ QUICK_BUILDS = 20
 REQUESTS = 40
 QUICK_REQUESTS = 4
 TIMES = 7
+QUICK_TIMES = 1
 PAGE_BUDGET = 1.25
 JOBS = 100
 PAGES = {
@@ -109,7 +110,8 @@ def _measured(asked: Asked, place: Place, sizes: list[int]) -> dict[int, Found]:
             seen = latencies(system, asked.size(REQUESTS, QUICK_REQUESTS))
             one.p50.append(percentile(seen, 0.5))
             one.p95.append(percentile(seen, 0.95))
-            for address, passed in inside(system.site, "pages", TIMES, *PAGES).items():
+            times = asked.size(TIMES, QUICK_TIMES)
+            for address, passed in inside(system.site, "pages", times, *PAGES).items():
                 one.pages.setdefault(address, []).append(passed)
     return found
 

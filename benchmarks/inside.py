@@ -23,7 +23,6 @@ import django
 
 Facts = dict[str, float]
 BURST = 1_000  # records: fewer than a caller waits for the writer
-BURSTS = 10
 REST_SECONDS = 0.3  # after a burst: the writer writes four times a second
 
 
@@ -49,23 +48,23 @@ def in_a_build(job: str, function: Callable[[], Any]) -> tuple[Any, float]:
 # --- Log records ----------------------------------------------------------------------------------
 
 
-def log_records(lines: int, rounds: int, folder: str) -> list[Facts]:
+def log_records(lines: int, bursts: int, rounds: int, folder: str) -> list[Facts]:
     """Log in a build, and into a file, with one thread and with eight; microseconds."""
     found = []
     for number in range(rounds):
         facts: Facts = {}
         for threads in (1, 8):
-            facts |= _ours(lines, threads)
-            facts |= _peer(lines, threads, f"{folder}/{number}-{threads}.log")
+            facts |= _ours(lines, bursts, threads)
+            facts |= _peer(lines, bursts, threads, f"{folder}/{number}-{threads}.log")
         found.append(facts)
     return found
 
 
-def _ours(lines: int, threads: int) -> Facts:
+def _ours(lines: int, bursts: int, threads: int) -> Facts:
     from builds.models import LogMessage
 
     log = logging.getLogger("bench")
-    caller, _ = in_a_build("inside", lambda: _bursts(log, threads))
+    caller, _ = in_a_build("inside", lambda: _bursts(log, bursts, threads))
     before = LogMessage.objects.filter(logger="bench").count()
     start, stored = in_a_build("inside", lambda: _started(log, lines, threads))
     if LogMessage.objects.filter(logger="bench").count() - before != lines:
@@ -80,13 +79,13 @@ def _started(log: logging.Logger, lines: int, threads: int) -> float:
     return begin
 
 
-def _peer(lines: int, threads: int, path: str) -> Facts:
+def _peer(lines: int, bursts: int, threads: int, path: str) -> Facts:
     log = logging.getLogger(f"peer.{threads}.{path}")
     log.propagate = False
     log.setLevel(logging.DEBUG)
     handler = logging.FileHandler(path)
     log.addHandler(handler)
-    caller = _bursts(log, threads)
+    caller = _bursts(log, bursts, threads)
     begin = time.perf_counter()
     _write(log, lines, threads)
     seconds = time.perf_counter() - begin
@@ -95,10 +94,10 @@ def _peer(lines: int, threads: int, path: str) -> Facts:
     return {f"peer caller {threads}": caller, f"peer stored {threads}": 1e6 * seconds / lines}
 
 
-def _bursts(log: logging.Logger, threads: int) -> float:
+def _bursts(log: logging.Logger, bursts: int, threads: int) -> float:
     """Return the microseconds of the caller's for a record, of bursts with a rest between."""
     found = []
-    for _ in range(BURSTS):
+    for _ in range(bursts):
         time.sleep(REST_SECONDS)
         begin = time.perf_counter()
         _write(log, BURST, threads)

@@ -17,6 +17,8 @@ from systems import inside, new_site
 
 LINES = 40_000
 QUICK_LINES = 2_400
+BURSTS = 10
+QUICK_BURSTS = 2
 BUDGETS = {"caller": 0.8, "stored": 1.5}
 NAMES = {"caller": "log record, the caller waits", "stored": "log record, until stored"}
 
@@ -29,7 +31,8 @@ def rows(asked: Asked) -> Iterator[Row]:
                 continue  # nothing of this goes through it
             site = new_site(place)
             lines = asked.size(LINES, QUICK_LINES)
-            facts = inside(site, "log_records", lines, asked.rounds, site.folder)
+            bursts = asked.size(BURSTS, QUICK_BURSTS)
+            facts = inside(site, "log_records", lines, bursts, asked.rounds, site.folder)
             for threads in (1, 8):
                 for part, budget in BUDGETS.items():
                     yield Row(

@@ -83,6 +83,11 @@ def clusters() -> list[Cluster]:
     return _Remembered.clusters
 
 
+def live_clusters() -> list[Cluster]:
+    """Return those of `clusters` that live."""
+    return [one for one in clusters() if is_alive(one)]
+
+
 def _queues_asked() -> Subquery:
     """Return the queues in which builds wait, as one text: looked up once beside the clusters."""
     name = "string_agg" if connection.vendor == "postgresql" else "group_concat"

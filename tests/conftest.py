@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import subprocess
@@ -25,6 +26,12 @@ from tests.support.site import Site
 # Machines differ, and other parts of the suite run beside: no example has a limit of time.
 property_settings.register_profile("suite", deadline=None)
 property_settings.load_profile("suite")
+
+
+def pytest_collection_finish() -> None:
+    """What was imported until now is no garbage: look at it no more (see also `bootstrap`)."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from builds.admin import filters
 from builds.admin.build_views import MAY_DELETE, MAY_UNPICKLE
 from builds.admin.comparing import ComparingViews
 from builds.admin.elsewhere import Commands, start_of_build
-from builds.admin.live import live_page
+from builds.admin.live import instead, live_page
 from builds.admin.shared import LongListMixin, partial, user_of
 from builds.admin.telling import say
 from builds.deletion_models import Deletion
@@ -129,7 +129,7 @@ class BuildAdmin(LongListMixin, ReadOnlyMixin, ComparingViews):
         """Show one build, or what became of it."""
         build = self.get_object(request, unquote(object_id))
         if build is None:
-            return self._gone(request, object_id)
+            return instead(request, lambda: self._gone(request, object_id))
         if not self.has_view_permission(request, build):
             raise PermissionDenied
         found, look = build, Look(build)

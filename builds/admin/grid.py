@@ -20,7 +20,7 @@ from django.views.decorators.http import require_safe
 
 from builds.admin import asking
 from builds.admin.job_list import ListOfJobs
-from builds.admin.live import PARAMETER, live_page
+from builds.admin.live import PARAMETER, instead, live_page
 from builds.models import Build
 from builds.pages import refreshing
 from builds.pages.figures import Figures
@@ -106,7 +106,7 @@ class GridMixin(Base):
         try:
             look = Look(self._grid_list(request))
         except IncorrectLookupParameters:
-            return HttpResponseRedirect(reverse("admin:jobs_grid"))
+            return instead(request, lambda: HttpResponseRedirect(reverse("admin:jobs_grid")))
 
         def make() -> dict[str, Any]:
             return asking.page_context(

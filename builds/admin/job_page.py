@@ -15,7 +15,6 @@ from django.utils import timezone
 
 from builds import context_processors
 from builds.admin.paging import BoundedPaginator
-from builds.crews import is_alive
 from builds.forms import BuildFilter
 from builds.models import Build
 from builds.pages import refreshing
@@ -64,7 +63,7 @@ class Look:
     @cached_property
     def clusters(self) -> list[Cluster]:
         """The clusters that live, or did a few seconds ago."""
-        return [one for one in context_processors.clusters() if is_alive(one)]
+        return context_processors.live_clusters()
 
     @cached_property
     def newest(self) -> list[Build]:
@@ -80,6 +79,11 @@ class Look:
     def waits(self) -> dict[int, str]:
         """What its unfinished builds wait for that have not begun, by number."""
         return reasons(self.status.unfinished, {self.job.pk: self.job.concurrency}, self.clusters)
+
+    @cached_property
+    def nobody_serves(self) -> str:
+        """That no live cluster serves the job's queue; "" where one does."""
+        return "" if self.job.retired else unserved(self.job.queue, self.clusters)
 
     @property
     def status(self) -> JobStatus:
@@ -105,7 +109,7 @@ def job_page(look: Look, request: HttpRequest) -> dict[str, Any]:
         "needed_by": [(one, statuses[one.pk]) for one in needed_by],
         "needs_hidden": max(len(statuses[job.pk].dependencies) - len(needs), 0),
         "needed_by_hidden": len(look.users) - len(needed_by),
-        "unserved": "" if job.retired else unserved(job.queue, look.clusters),
+        "unserved": look.nobody_serves,
         "schedule": schedule_part(job, look.last_runs),
         "graph_url": reverse("admin:jobs_job_graph", args=[quote(job.pk)]),
         **(_builds(look, request) if _may_see_builds(request) else {}),

@@ -170,7 +170,8 @@ class BuildableJobAdmin(GraphMixin, GridMixin, LiveListMixin, JobAdmin):
             return {**context, **(extra_context or {})}
 
         def stamp() -> str:
-            return job_stamp(look.job, look.statuses, look.newest, look.last_runs, look.waits)
+            known = look.job, look.statuses, look.newest, look.last_runs
+            return job_stamp(*known, waits=look.waits, nobody_serves=look.nobody_serves)
 
         return live_page(request, "builds/job.html", stamp=stamp, make=make)
 

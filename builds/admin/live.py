@@ -85,17 +85,35 @@ def live_view(
             live = Live(address, context.get("refresh_seconds", 0.0))
             context |= {"live": live, "base": frame.first_load}
         return response
-    seen = stamp_of(stamp(), worker_facts(), configuration_facts())
+    seen = stamp_of(stamp(), worker_facts(), configuration_facts(), _rights(request))
     response = HttpResponse(status=204)
     if known != seen:
         response = show()
         context = _context_of(response)
         if context is None:
-            return HttpResponse(status=404)  # it would lead elsewhere: the page is not there more
+            return _gone()  # it would lead elsewhere
         context["base"] = frame.refresh
         response.headers[EVERY_HEADER] = f"{context['refresh_seconds']:g}"
     response.headers[STAMP_HEADER] = seen
     return response
+
+
+def instead(request: HttpRequest, lead: Callable[[], HttpResponse]) -> HttpResponse:
+    """Lead elsewhere, as what the page showed is not there; a refresh is told that alone.
+
+    Browsers follow redirects by themselves: the words that are told once would go to the refresh.
+    """
+    return _gone() if PARAMETER in request.GET else lead()
+
+
+def _rights(request: HttpRequest) -> object:
+    """Return what the reader may do: it decides which parts and buttons a page has."""
+    user: Any = request.user
+    return user.is_superuser or sorted(user.get_all_permissions())
+
+
+def _gone() -> HttpResponse:
+    return HttpResponse(status=404)
 
 
 def _without_parameter(request: HttpRequest) -> str | None:

@@ -17,12 +17,12 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from builds import history, services
 from builds.admin import asking, filters
-from builds.admin.live import live_page
+from builds.admin.live import instead, live_page
 from builds.admin.resuming import ResumePage
 from builds.admin.shared import LongListMixin, partial, user_of
 from builds.pages import refreshing
 from builds.pages.list_stamps import plans_look
-from builds.pages.plan import counts_in_words, plan_page
+from builds.pages.plan import Look, counts_in_words, plan_page
 from builds.pages.stamps import plan_stamp
 from builds.plan_models import Plan
 from builds.plan_status import plan_statuses
@@ -127,8 +127,12 @@ class PlanAdmin(LongListMixin, ReadOnlyMixin, PlanAdminBase):
             raise PermissionDenied
         plan = self.get_object(request, unquote(object_id))
         if plan is None:
-            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined, no-any-return]
-        found = plan
+            owner: Any = self
+            return instead(
+                request,
+                lambda: owner._get_obj_does_not_exist_redirect(request, self.opts, object_id),
+            )
+        found, look = plan, Look(plan)
 
         def make() -> dict[str, Any]:
             context = asking.page_context(
@@ -138,14 +142,16 @@ class PlanAdmin(LongListMixin, ReadOnlyMixin, PlanAdminBase):
                 object_id=object_id,
                 fits=request.GET.get("fit") == "1",
                 **plan_page(
-                    found,
+                    look,
                     request.GET,
                     sees_builds=request.user.has_perm("builds.view_build"),
                 ),
             )
             return {**context, **(extra_context or {})}
 
-        return live_page(request, "builds/plan.html", stamp=lambda: plan_stamp(found), make=make)
+        return live_page(
+            request, "builds/plan.html", stamp=lambda: plan_stamp(found, look.followers), make=make
+        )
 
     @method_decorator(require_POST)
     def cancel_view(self, request: HttpRequest, number: int) -> HttpResponse:

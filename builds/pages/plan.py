@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from django.core.paginator import Paginator
@@ -13,7 +14,6 @@ from django.urls import reverse
 from django.utils import timezone
 
 from builds import context_processors
-from builds.crews import is_alive
 from builds.graphs import MAX_NODES, SIGNS, Graph, Node
 from builds.models import Build, BuildDependency, BuildQuerySet
 from builds.pages import refreshing
@@ -66,11 +66,24 @@ class Line:
         return max(len(self.waits_for) - NAMED, 0)
 
 
-def plan_page(plan: Plan, asked: QueryDict, *, sees_builds: bool) -> dict[str, Any]:
+class Look:
+    """What a plan's page and its stamp are both made from, looked up once."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+
+    @cached_property
+    def followers(self) -> list[Plan]:
+        """The plans that resume it."""
+        return list(self.plan.resumed_by.order_by("pk")[:FOLLOWERS])
+
+
+def plan_page(look: Look, asked: QueryDict, *, sees_builds: bool) -> dict[str, Any]:
     """Return everything about a plan, as plain values for its template.
 
     The picture leads to builds, and says why they failed, if these are the reader's to see.
     """
+    plan = look.plan
     status = plan_statuses([plan])[plan.pk]
     page = Paginator(_builds(plan), LISTED).get_page(asked.get("page"))
     lines = _lines(plan, page)
@@ -86,7 +99,7 @@ def plan_page(plan: Plan, asked: QueryDict, *, sees_builds: bool) -> dict[str, A
         "lines_page": page,
         "lines_pages": page.paginator.get_elided_page_range(page.number, on_each_side=2, on_ends=1),
         "is_resumable": status.finished and status.state not in ("success", "gone"),
-        "followers": list(plan.resumed_by.order_by("pk")[:FOLLOWERS]),
+        "followers": look.followers,
         "legend": _legend(status),
         **_picture(plan, status, asked, sees_builds=sees_builds),
     }
@@ -164,9 +177,9 @@ def _lines(plan: Plan, builds: Iterable[Build]) -> list[Line]:
 def _say_what_they_wait_for(lines: Sequence[Line]) -> None:
     waiting = [line for line in lines if not line.build.finished]
     inputs = _inputs(Q(build__in=[line.build.pk for line in waiting])) if waiting else {}
-    alive = [one for one in context_processors.clusters() if is_alive(one)]
     queued = [line.build for line in waiting if line.build.status != Build.Status.WAITING]
-    why = reasons(queued, clusters=alive)
+    limits = {build.job_id: build.job.concurrency for build in queued}
+    why = reasons(queued, limits, context_processors.live_clusters())
     for line in waiting:
         line.why_waits = why.get(line.build.pk, "")
         line.waits_for = [one for one in inputs.get(line.build.pk, ()) if _is_unfinished(one)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import template
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -19,7 +20,12 @@ def live_root(context: dict[str, Any]) -> SafeString | str:
     live: Live | None = context.get("live")
     if live is None:
         return ""
-    return format_html('data-live="{}" data-every="{}"', live.address, f"{live.every:g}")
+    return format_html(
+        'data-live="{}" data-every="{}" data-login="{}"',
+        live.address,
+        f"{live.every:g}",
+        reverse("admin:login"),
+    )
 
 
 @register.simple_tag

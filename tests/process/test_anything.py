@@ -66,8 +66,10 @@ print(json.dumps(found))
 
 ASK = """
 from builds import services
+from jobs import registry
 from jobs.models import Job
 
+registry.ensure_current()
 for job in Job.objects.active().exclude(pk="whole"):
     for name in (job, Job.objects.get(pk="whole")):
         services.request_build(job=name, trigger="cli")
@@ -82,7 +84,6 @@ def test_after_any_job_the_next_build_in_the_same_worker_is_whole(site: Site):
     blocks.append({"id": "whole", "function": f"{SPOILING}:look_whole"})
     text = json.dumps({"jobs": blocks}).replace("__FOLDER__", str(site.folder))
     site.write_config(text)
-    site.manage("sync_jobs", check=True)
     site.python(ASK)
     with site.cluster(WORKERS="1"):
         total = 2 * len(JOBS)

@@ -50,7 +50,6 @@ def schemathesis(url: str, token: str, folder: Path) -> subprocess.CompletedProc
 
 def test_the_server_keeps_to_its_description(site: Site):
     site.write_config(CONFIG)
-    site.manage("sync_jobs", check=True)
     site.manage("build_job", "echo", check=True)
     token = site.python(TOKEN).strip()
     with site.cluster(WORKERS="1"), web(site) as url:

@@ -21,14 +21,13 @@ def use_example(site: Site, name: str) -> None:
         dirs_exist_ok=True,
         ignore=shutil.ignore_patterns("output", "__pycache__", "*.sqlite3*", ".jobcontrol"),
     )
-    site.manage("sync_jobs", check=True)
 
 
 def build(site: Site, job: str, *options: str) -> dict:
     """Let the worker build `job` and return the build, which must be a success."""
     made = site.json("build_job", job, "--queue", "--wait", *options)
-    log = site.manage("build_log", str(made["id"])).stdout
-    assert made["status"] == "SUCCESSFUL", f"{made['exception']}\n{log}"
+    if made["status"] != "SUCCESSFUL":
+        pytest.fail(f"{made['exception']}\n{site.manage('build_log', str(made['id'])).stdout}")
     return made
 
 

@@ -56,8 +56,7 @@ def planned(site: Site) -> Site:
           - {{id: final, function: "planned:add_one", dependencies: [hanging, late]}}
         """
     )
-    site.manage("sync_jobs", check=True)
-    return site
+    return site  # `build_job` syncs
 
 
 BRANCHES = {

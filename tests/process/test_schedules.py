@@ -31,7 +31,6 @@ def test_two_clusters_start_each_time_once(site: Site) -> None:
             rebuild: auto
         """
     )
-    site.manage("sync_jobs")
     with site.cluster(WORKERS="1"), site.cluster(WORKERS="1"):
         wait_for(lambda: site.sql(f"{DONE} AND job_id = 'often'")[0][0] >= 12)
         wait_for(lambda: site.sql(f"{DONE} AND job_id = 'follows'")[0][0] >= 2)

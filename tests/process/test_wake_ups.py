@@ -51,7 +51,6 @@ def prepare(site: Site) -> None:
         )
     )
     site.write_config(f"\n        jobs:{jobs}")
-    site.manage("sync_jobs", check=True)
 
 
 def never_poll(site: Site) -> None:

@@ -223,7 +223,9 @@
     const tell = (address) => {
         if (!live) return;
         const told = new URL(address ?? live.dataset.live, location.href);
-        if (picture().dataset.drawn) told.searchParams.set("drawn", picture().dataset.drawn);
+        const { drawn } = picture().dataset;
+        if (drawn) told.searchParams.set("drawn", drawn);
+        else told.searchParams.delete("drawn");
         live.dataset.live = told.pathname + told.search;
     };
 
@@ -239,8 +241,10 @@
         return { left, top, href: link?.getAttribute("href"), group: link?.dataset.group, isFocused: true };
     };
     let scroll = null;
+    let isFirst = false; /* where no picture was */
     document.body.addEventListener("htmx:oobBeforeSwap", (event) => {
         if (event.detail.target.id !== "graph-picture") return;
+        isFirst = !svg();
         scroll = [view.scrollLeft, view.scrollTop];
         kept ??= keep(document.activeElement);
     });
@@ -266,7 +270,8 @@
     document.addEventListener("jc:fresh", (event) => {
         if (event.target.id === "graph-picture") {
             tell();
-            restore();
+            if (isFirst) begin();
+            else restore();
             look();
         } else if (event.target.id === "graph-states") {
             overlay();

@@ -72,7 +72,7 @@
 
     root.addEventListener("htmx:beforeSwap", (event) => {
         const { xhr } = event.detail;
-        /* A page without a stamp is none of ours: it is the form to log in. */
+        /* A page without a stamp is none of ours: the form to log in, or another one. */
         if (xhr.status === 200 && !xhr.getResponseHeader("X-Live-Stamp"))
             event.detail.shouldSwap = false;
     });
@@ -85,14 +85,18 @@
             return;
         }
         const fresh = xhr.getResponseHeader("X-Live-Stamp");
+        const { login } = root.dataset;
         const here = location.pathname + location.search;
-        if (xhr.status === 404) end("This is gone. ", link("Load the page again", ""));
+        const again = link("Load the page again", "");
+        if (xhr.status === 404) end("This is gone. ", again);
         else if (xhr.status === 403) end("You may not see this any more.");
-        else if (!fresh)
+        else if (xhr.status >= 400) end(`The server refused the refresh (${xhr.status}). `, again);
+        else if (!fresh && new URL(xhr.responseURL).pathname === login)
             end(
                 "You are logged out. ",
-                link("Log in again", `/admin/login/?next=${encodeURIComponent(here)}`),
+                link("Log in again", `${login}?next=${encodeURIComponent(here)}`),
             );
+        else if (!fresh) end("The server has another page here now. ", again);
         else {
             failures = 0;
             say();

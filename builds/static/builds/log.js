@@ -214,7 +214,6 @@
         try {
             const answer = await fetch(address(), {
                 credentials: "same-origin",
-                redirect: "manual",
                 cache: "no-store",
                 signal: AbortSignal.timeout(1000 * PATIENCE),
             });
@@ -228,14 +227,18 @@
     };
     const take = (answer, html) => {
         const last = answer.headers.get("X-Log-After");
-        if (answer.type === "opaqueredirect" || (answer.ok && last === null))
-            end(
-                "You are logged out. ",
-                link("Log in again", `/admin/login/?next=${encodeURIComponent(here())}`),
-            );
+        const { login } = box.dataset;
+        if (answer.status >= 500) failed();
         else if (answer.status === 404) end("This build is gone.");
         else if (answer.status === 403) end("You may not see this any more.");
-        else if (!answer.ok) failed();
+        else if (!answer.ok) end(`The server refused to send new lines (${answer.status}).`);
+        else if (last === null && new URL(answer.url).pathname === login)
+            end(
+                "You are logged out. ",
+                link("Log in again", `${login}?next=${encodeURIComponent(here())}`),
+            );
+        else if (last === null)
+            end("The server has another page here now. ", link("Load the page again", ""));
         else {
             failures = 0;
             const before = after;

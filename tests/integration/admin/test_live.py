@@ -194,7 +194,7 @@ def test_a_plan_s_page_follows_its_builds(site, staff):
     assert refresh(reader, address, stamp).headers["X-Live-Every"] == "0"
 
 
-@pytest.mark.parametrize(("page", "most"), [("build", 8), ("job", 15), ("plan", 8)])
+@pytest.mark.parametrize(("page", "most"), [("build", 8), ("job", 15), ("plan", 9)])
 def test_nothing_new_costs_little(site, staff, page, most):
     """Four of them are the session, the user and what the user may do."""
     reader = staff("jobs.view_job", "builds.view_build", "builds.view_plan")

@@ -140,3 +140,14 @@ def test_a_missing_service_is_installed_in_ci_or_fails_the_run(services, monkeyp
     assert "Frobnicator is missing" in capsys.readouterr().err
     monkeypatch.setattr(services.Need, "found", lambda self: bool(services.installed))
     assert services.main() == 0
+
+
+def test_the_suites_leave_no_file_out_and_name_none_that_is_not_there():
+    suites = load("run_suites").SUITES
+    every = {str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("test_*.py")}
+
+    def under(paths: tuple[str, ...]) -> set[str]:
+        assert all((ROOT / path).exists() for path in paths)
+        return {file for file in every if any(f"{file}/".startswith(f"{path}/") for path in paths)}
+
+    assert set().union(*(under(suite.folders) - under(suite.without) for suite in suites)) == every
