@@ -25,10 +25,7 @@ def store_observations(
     of those who wait: if a job that logs without a pause made its rows under that lock, nobody
     else would get it, not even who cancels the job.
     """
-    log_rows = bulk.log_values(
-        {"build_id": session.build_id, **logs.row_values(entry, session.redactor)}
-        for entry in entries
-    )
+    log_rows = bulk.log_values(entries, build_id=session.build_id, redactor=session.redactor)
     progress_rows = _progress_rows(session, nodes)
     # Part of what ends a build, all of it is undone when this fails: no savepoint is needed.
     with transaction.atomic(savepoint=False):
