@@ -322,6 +322,7 @@ def test_a_signal_that_met_other_code_is_sent_again_soon(monkeypatch):
     monkeypatch.setattr(interrupts, "send_again", sent.append)
     scribe, session = recorder.Recorder(), BuildSession(1, None, Redactor({}))
     scribe.open(session)
+    scribe.call(lambda: None)  # wakes it
     try:
         wait_until(lambda: sent)
         session.note_interruption(Cause.CANCEL, "it was cancelled.")
