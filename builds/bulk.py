@@ -1,7 +1,8 @@
-"""Inserting many log rows: by COPY on PostgreSQL, in `executemany` on SQLite.
+"""Inserting many rows: by COPY on PostgreSQL, in `executemany` on SQLite.
 
-A million-line build spends most of its bookkeeping here; the ORM's objects would cost three times
-what the insert itself does, and its way to write a time as much as all the rest of a row.
+A million-line build, and a plan of ten thousand, spend most of their bookkeeping here; the ORM's
+objects would cost three times what the insert itself does, and its way to write a time as much as
+all the rest of a row of a log.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
 from typing import Any
 
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connection, connections, models
 
 from builds import logs
 from builds.models import LogMessage
@@ -30,7 +31,6 @@ COLUMNS = (
     "exception",
 )
 GROUP = 10  # rows of one statement
-_MARKS = f"({', '.join(['%s'] * len(COLUMNS))})"
 
 
 def log_values(
@@ -46,31 +46,58 @@ def log_values(
 
 def insert_log_rows(values: Sequence[tuple[Any, ...]]) -> None:
     """Insert what `log_values` made, in the current transaction."""
+    _insert(LogMessage, COLUMNS, values)
+
+
+def insert_rows(
+    model: type[models.Model], names: Sequence[str], rows: Iterable[Sequence[Any]]
+) -> None:
+    """Insert rows with the values of these fields, in the current transaction.
+
+    The database gives the others their values.
+    """
+    known = {field.name: field for field in model._meta.concrete_fields}
+    fields = [known[name] for name in names]
+    database = connections[DEFAULT_DB_ALIAS]  # looked up once
+    values = [
+        tuple(
+            field.get_db_prep_save(value, database)
+            for field, value in zip(fields, row, strict=True)
+        )
+        for row in rows
+    ]
+    _insert(model, [str(field.column) for field in fields], values)
+
+
+def _insert(
+    model: type[models.Model], names: Iterable[str], values: Sequence[tuple[Any, ...]]
+) -> None:
     if not values:
         return
-    table = connection.ops.quote_name(LogMessage._meta.db_table)
-    columns = ", ".join(map(connection.ops.quote_name, COLUMNS))
-    insert = f"INSERT INTO {table} ({columns}) VALUES "  # noqa: S608 - constants
+    table = connection.ops.quote_name(model._meta.db_table)
+    columns = ", ".join(map(connection.ops.quote_name, names))
+    insert = f"INSERT INTO {table} ({columns}) VALUES "  # noqa: S608 - names of ours
+    marks = f"({', '.join(['%s'] * len(values[0]))})"
     if connection.vendor != "postgresql":
-        _execute_many(insert, values)
+        _execute_many(insert, marks, values)
     elif len(values) <= GROUP:
-        # One wait for the server, where COPY waits five times: most builds log a few lines only.
+        # One wait for the server, where COPY waits five times: most builds have a few only.
         with connection.cursor() as cursor:
-            cursor.execute(insert + ", ".join([_MARKS] * len(values)), sum(values, ()))
+            cursor.execute(insert + ", ".join([marks] * len(values)), sum(values, ()))
     else:
         _copy(f"COPY {table} ({columns}) FROM STDIN", values)
 
 
-def _execute_many(start: str, values: Sequence[tuple[Any, ...]]) -> None:
+def _execute_many(insert: str, marks: str, values: Sequence[tuple[Any, ...]]) -> None:
     # A row by itself takes a third more than one among some, and lets go of the interpreter, which
     # a job that logs without a pause then takes.
     whole = len(values) - len(values) % GROUP
     groups = [sum(values[at : at + GROUP], ()) for at in range(0, whole, GROUP)]
     with connection.cursor() as cursor:
         if groups:
-            cursor.executemany(start + ", ".join([_MARKS] * GROUP), groups)
+            cursor.executemany(insert + ", ".join([marks] * GROUP), groups)
         if whole < len(values):
-            cursor.executemany(start + _MARKS, values[whole:])
+            cursor.executemany(insert + marks, values[whole:])
 
 
 def _copy(statement: str, values: Sequence[tuple[Any, ...]]) -> None:
