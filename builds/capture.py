@@ -17,6 +17,7 @@ from django.db import connections
 
 from builds import interrupts, sessions
 from builds.logs import MAX_HELD_CHARS, CaptureHandler, LogBuffer, entry_of_output
+from builds.sessions import current_buffer
 
 # Connections that a forked child inherited: kept unclosed, because closing one there would end
 # the parent's conversation with the database.
@@ -28,12 +29,6 @@ class _Installed:
 
     originals: tuple[TextIO, TextIO] | None = None
     handler: CaptureHandler | None = None
-
-
-def current_buffer() -> LogBuffer | None:
-    """Return the log buffer of the build that the calling code belongs to."""
-    session = sessions.current()
-    return None if session is None else session.logs
 
 
 @dataclass

@@ -27,6 +27,7 @@ from jobs.redaction import MASK
 
 OFFERED = 50  # earlier builds of each dependency; older ones are named by number
 OFFERED_IN_ALL = 2_000
+JOBS_AT_ONCE = 500  # in one statement: SQLite takes no more than a thousand alternatives
 MAX_NUMBER = 2**63 - 1
 ROWS = 6
 # Nearer to the edges of the calendar, a day in one zone is none in another.
@@ -294,14 +295,16 @@ def offers(dependencies: Sequence[Job]) -> dict[str, tuple[list[Build], bool]]:
     edges = jobs.annotate(
         last=Subquery(newest[limit - 1 : limit]), older=Subquery(newest[limit : limit + 1])
     ).values_list("pk", "last", "older")
-    wanted, has_older = Q(pk__in=[]), {}
-    for job_id, last, older in edges:
-        wanted |= Q(job_id=job_id) if last is None else Q(job_id=job_id, pk__gte=last)
-        has_older[job_id] = older is not None
+    rows = list(edges)
+    has_older = {job_id: older is not None for job_id, _, older in rows}
     found: dict[str, list[Build]] = {job_id: [] for job_id in has_older}
-    builds = Build.objects.usable().filter(wanted).newest_first()
-    for build in builds.only("pk", "job_id", "end_time", "created"):
-        found[build.job_id].append(build)
+    for start in range(0, len(rows), JOBS_AT_ONCE):
+        wanted = Q(pk__in=[])
+        for job_id, last, _ in rows[start : start + JOBS_AT_ONCE]:
+            wanted |= Q(job_id=job_id) if last is None else Q(job_id=job_id, pk__gte=last)
+        builds = Build.objects.usable().filter(wanted).newest_first()
+        for build in builds.only("pk", "job_id", "end_time", "created"):
+            found[build.job_id].append(build)
     return {job_id: (builds, has_older[job_id]) for job_id, builds in found.items()}
 
 

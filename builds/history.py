@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.contrib.admin.models import CHANGE, LogEntry
@@ -38,6 +38,11 @@ def note_request(user: Any, build: Build, how: str) -> None:
 def note(user: Any, obj: Model, message: str) -> None:
     """Write a line into the history of a job, a build or a cluster; secrets masked."""
     note_many(user, [obj], message)
+
+
+def note_builds(user: Any, numbers: Sequence[int], message: str) -> None:
+    """Write the same line into the history of many builds, given by number."""
+    note_many(user, Build.objects.filter(pk__in=numbers).only("job"), message)
 
 
 def note_many(user: Any, objects: Iterable[Model], message: str) -> None:

@@ -23,7 +23,7 @@ from pathlib import Path
 from types import FrameType
 
 from builds import calling, sessions
-from builds.sessions import BuildSession, Cause, Interruption
+from builds.sessions import BuildSession, Cause
 from jobcontrol.exceptions import BuildInterrupted
 
 # One that no job is likely to use for itself.
@@ -59,8 +59,7 @@ def install() -> None:
 
 def interrupt(session: BuildSession, cause: Cause, text: str) -> None:
     """Interrupt the session's function; the first cause counts."""
-    if session.interruption is None:
-        session.interruption = Interruption(cause, text)
+    session.note_interruption(cause, text)
     send_again(session)
 
 
@@ -84,6 +83,8 @@ def raise_if_due() -> None:
 
     The signal hardly ever meets a job that logs without a pause in code of its own.
     """
+    if not sessions.here.is_interrupted:
+        return
     session = _next_to_raise()
     if session is None or threading.current_thread() is not threading.main_thread():
         return

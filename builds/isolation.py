@@ -7,6 +7,7 @@ language, and the job's own database connections.
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import gc
 import logging
 import os
@@ -16,6 +17,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from operator import attrgetter
 from typing import Any
 
 from django.db import connections
@@ -55,17 +57,25 @@ def _save_folder() -> Restore:
 
 
 def _save_environment() -> Restore:
-    environment, path, umask = dict(os.environ), list(sys.path), os.umask(0)
+    environment, path, umask = os.environ, list(sys.path), os.umask(0)
+    before = _encoded(environment)
     os.umask(umask)
 
     def restore() -> None:
         os.umask(umask)
         sys.path[:] = path
-        if environment != dict(os.environ):
-            os.environ.clear()
-            os.environ.update(environment)
+        os.environ = environment  # noqa: B003 - not a new one: back to the true one
+        if before != _encoded(environment):
+            environment.clear()
+            environment.update({os.fsdecode(name): os.fsdecode(before[name]) for name in before})
 
     return restore
+
+
+def _encoded(environment: os._Environ[str]) -> dict[bytes, bytes]:
+    """Return a copy of what stands behind an environment; to decode all of it takes a while."""
+    encoded: dict[bytes, bytes] = environment._data  # type: ignore[attr-defined]
+    return dict(encoded)
 
 
 def _save_interpreter() -> Restore:
@@ -86,17 +96,22 @@ def _save_interpreter() -> Restore:
     return restore
 
 
+_SIGNALS = tuple(map(int, signal.valid_signals()))
+# What `signal.getsignal` calls: itself it spends ten times as long on making enums of numbers.
+_handler_of = _signal.getsignal
+
+
 def _save_signals() -> Restore:
     if threading.current_thread() is not threading.main_thread():
         return lambda: None
-    handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    handlers = [_handler_of(number) for number in _SIGNALS]
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
     def restore() -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        for number, handler in handlers.items():
+        for number, handler in zip(_SIGNALS, handlers, strict=True):
             # A handler of None was not set from Python and can't be set from it.
-            if handler is not None and signal.getsignal(number) is not handler:
+            if handler is not None and _handler_of(number) is not handler:
                 with suppress(OSError, ValueError):
                     signal.signal(number, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -147,7 +162,7 @@ def _save_warnings() -> Restore:
     return restore
 
 
-_LOGGER_STATE = ("level", "propagate", "disabled")
+_LOGGER_STATE = attrgetter("level", "propagate", "disabled", "handlers", "filters")
 
 
 def _save_logging() -> Restore:
@@ -173,16 +188,17 @@ def _save_logging() -> Restore:
     return restore
 
 
-def _state_of(known: logging.Logger) -> tuple[dict[str, Any], list[Any], list[Any]]:
-    values = {name: getattr(known, name) for name in _LOGGER_STATE}
-    return values, list(known.handlers), list(known.filters)
+def _state_of(known: logging.Logger) -> tuple[Any, ...]:
+    level, propagate, disabled, handlers, filters = _LOGGER_STATE(known)
+    return level, propagate, disabled, [*handlers], [*filters]
 
 
-def _put_back(known: logging.Logger, state: tuple[dict[str, Any], list[Any], list[Any]]) -> None:
-    values, handlers, filters = state
-    known.propagate, known.disabled = values["propagate"], values["disabled"]
-    if known.level != values["level"]:
-        known.setLevel(values["level"])
+def _put_back(known: logging.Logger, state: tuple[Any, ...]) -> None:
+    if _LOGGER_STATE(known) == state:
+        return
+    level, known.propagate, known.disabled, handlers, filters = state
+    if known.level != level:
+        known.setLevel(level)
     if known.handlers != handlers:
         known.handlers[:] = handlers
     if known.filters != filters:

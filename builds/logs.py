@@ -11,13 +11,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from itertools import count
+from typing import Any, NamedTuple, TypeAlias
 
 from jobcontrol.utils import TracebackInfo
-from jobcontrol.utils.text import clean_json, clean_text
+from jobcontrol.utils.text import JSON, clean_json, clean_text
 from jobs.redaction import Redactor
 
 MAX_WAITING = 20_000  # records in memory per build
@@ -25,7 +24,10 @@ MAX_WAITING_CHARS = 32 * 1024 * 1024
 # Of the messages that are written at once, so that masking them delays no heartbeat for long.
 MAX_TAKEN_CHARS = 4 * 1024 * 1024
 MAX_HELD_CHARS = 16 * 1024 * 1024  # of one message, before redaction
+# Shorter messages, that is nearly all, are bounded by their number alone: counting takes a lock.
+MIN_COUNTED_CHARS = 200
 MAX_MESSAGE_CHARS = 64 * 1024  # of one message, as stored
+MAX_LEVEL = 32_767  # that the column takes
 MAX_EXCEPTION_TEXT = 16 * 1024  # of one text inside a stored exception
 ROOM_SECONDS = 5.0  # how long a caller waits for the writer before a record is dropped
 # Past these a caller waits for the writer, a moment for each record, so that what is left to write
@@ -39,17 +41,26 @@ PACE_SECONDS = 0.1
 OWN_LOGGERS = ("builds", "jobs", "jobcontrol_site", "django.db", "django-q")
 
 
-@dataclass(frozen=True, slots=True)
-class LogEntry:
+class LogEntry(NamedTuple):
     """One record as captured; `created` is in seconds since the epoch."""
 
     created: float
     level: int
     logger: str
     message: str
-    place: str = ""
-    origin: str = ""
+    # Made into text when it is written: most records share it with others.
+    file: Any = None
+    line: Any = None
+    function: Any = None
+    process: Any = None
+    thread: Any = None
     exception: TracebackInfo | None = None  # its texts are redacted and cut already
+
+
+# The same as a plain tuple: the garbage collector looks at those once, and at all that wait of any
+# other class time and again.
+Captured: TypeAlias = tuple[float, int, str, str, Any, Any, Any, Any, Any, TracebackInfo | None]
+_MESSAGE = LogEntry._fields.index("message")
 
 
 class LogBuffer:
@@ -62,9 +73,13 @@ class LogBuffer:
         self.redactor = redactor or Redactor({})
         self.max_rows = max_rows
         self.left_out = 0
-        self._rows = 0
-        self._entries: deque[LogEntry] = deque()
-        self._chars = 0
+        # Whether the cap was reached; from then on for good.
+        self.is_capped = False
+        self._numbers = count(1)  # of the rows, in whichever thread
+        self._entries: deque[Captured] = deque()
+        self._chars = 0  # of the messages that are counted
+        self._crowd = min(MAX_BEHIND, MAX_WAITING)
+        self._crowd_chars = min(MAX_BEHIND_CHARS, MAX_WAITING_CHARS)
         self._counting = threading.Lock()
         self._room = threading.Condition()
         self.dropped = 0
@@ -77,34 +92,25 @@ class LogBuffer:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def add(self, entry: LogEntry) -> None:
-        """Append a record; wait a while for room, then drop it and count that."""
-        if not self.leaves_out(entry.level):
-            self._add(entry)
+    def add(self, entry: Captured, *, is_ours: bool = False) -> None:
+        """Append a record; wait a while for room, then drop it and count that.
 
-    def _add(self, entry: LogEntry, *, is_ours: bool = False) -> None:
-        if self._behind():
-            self._wait_while(self._behind, PACE_SECONDS)
-        if self._full() and not self._wait_while(self._full, ROOM_SECONDS):
+        One of ours is taken whatever the cap says.
+        """
+        is_crowded = len(self._entries) >= self._crowd or self._chars >= self._crowd_chars
+        if is_crowded and not self._wait_for_room():
             self.count_dropped(1)
             return
-        with self._counting:
-            # Others may have come before while this one waited.
-            is_left_out = not is_ours and self._is_past_cap(entry.level)
-            is_first = is_left_out and not self.left_out
-            if is_left_out:
-                self.left_out += 1
-            else:
-                self._rows += 1
-                self._chars += len(entry.message)
-        if not is_left_out:
-            self._entries.append(entry)
-        if is_first:
-            self._say_cap()
+        # Once more: others may have come before while this one waited.
+        if self.max_rows and self._is_left_out(next(self._numbers), entry[1], is_ours):
+            return
+        if len(entry[3]) >= MIN_COUNTED_CHARS:
+            self._count(len(entry[3]))
+        self._entries.append(entry)
 
     def leaves_out(self, level: Any) -> bool:
         """Count a record of this level if the cap leaves it out; return whether it does."""
-        if not self._is_past_cap(level):
+        if not self.is_capped or level_number(level) >= logging.WARNING:
             return False
         with self._counting:
             is_first = not self.left_out
@@ -115,16 +121,21 @@ class LogBuffer:
 
     def say(self, level: int, message: str) -> None:
         """Append a line of our own about the build."""
-        entry = LogEntry(time.time(), level, "jobcontrol", message, origin=_origin())
-        self._add(entry, is_ours=True)
+        entry = LogEntry(time.time(), level, "jobcontrol", message, **_origin())
+        self.add(entry, is_ours=True)
 
     def take(self, limit: int) -> list[LogEntry]:
         """Remove and return the oldest records: at most `limit`, fewer where they are long."""
         taken: list[LogEntry] = []
         chars = 0
-        while self._entries and len(taken) < limit and chars < MAX_TAKEN_CHARS:
-            taken.append(self._entries.popleft())
-            chars += len(taken[-1].message)
+        pop, made = self._entries.popleft, LogEntry._make
+        for _ in range(min(limit, len(self._entries))):
+            entry = made(pop())
+            taken.append(entry)
+            if len(entry.message) >= MIN_COUNTED_CHARS:
+                chars += len(entry.message)
+                if chars >= MAX_TAKEN_CHARS:
+                    break
         self._count(-chars)
         if taken:
             with self._room:
@@ -140,7 +151,7 @@ class LogBuffer:
         if self.left_out:
             count = f"{self.left_out:,}"
             text = f"Records below WARNING that were left out: {count}; {self._why_capped()}."
-            self._end = LogEntry(time.time(), logging.WARNING, "jobcontrol", text, origin=_origin())
+            self._end = LogEntry(time.time(), logging.WARNING, "jobcontrol", text, **_origin())
             taken.append(self._end)
         return taken
 
@@ -149,7 +160,7 @@ class LogBuffer:
         # The end is told anew: by then more may have been left out.
         kept = [entry for entry in entries if entry is not self._end]
         self._entries.extendleft(reversed(kept))
-        self._count(sum(len(entry.message) for entry in kept))
+        self._count(sum(map(_counted_chars, kept)))
 
     def count_dropped(self, count: int) -> None:
         """Note records that were taken, or could not be, and are not written."""
@@ -163,14 +174,18 @@ class LogBuffer:
             self._entries.clear()
             self._chars = 0
 
-    def _is_past_cap(self, level: Any) -> bool:
-        return 0 < self.max_rows <= self._rows and _level(level) < logging.WARNING
+    def _is_left_out(self, number: int, level: int, is_ours: bool) -> bool:
+        """Whether the cap leaves out the row that would have this number."""
+        if number < self.max_rows:
+            return False
+        self.is_capped = True
+        return number > self.max_rows and not is_ours and self.leaves_out(level)
 
     def _say_cap(self) -> None:
         text = f"From here on, records below WARNING are left out: {self._why_capped()}."
-        entry = LogEntry(time.time(), logging.WARNING, "jobcontrol", text, origin=_origin())
+        entry = LogEntry(time.time(), logging.WARNING, "jobcontrol", text, **_origin())
         self._entries.append(entry)
-        self._count(len(text))
+        self._count(_counted_chars(entry))
 
     def _why_capped(self) -> str:
         return f"the log has {self.max_rows:,} rows (log_rows of the file's retention)"
@@ -187,13 +202,19 @@ class LogBuffer:
             return []
         self._dropped_said = self.dropped
         text = f"{missing} log records were dropped here: they could not be written in time."
-        return [LogEntry(time.time(), logging.WARNING, "jobcontrol", text, origin=_origin())]
+        return [LogEntry(time.time(), logging.WARNING, "jobcontrol", text, **_origin())]
 
     def _full(self) -> bool:
         return len(self._entries) >= MAX_WAITING or self._chars >= MAX_WAITING_CHARS
 
     def _behind(self) -> bool:
         return len(self._entries) >= MAX_BEHIND or self._chars >= MAX_BEHIND_CHARS
+
+    def _wait_for_room(self) -> bool:
+        """Let the writer come nearer, and wait long where there is no room; return if there is."""
+        if self._behind():
+            self._wait_while(self._behind, PACE_SECONDS)
+        return not self._full() or self._wait_while(self._full, ROOM_SECONDS)
 
     def _wait_while(self, is_so: Callable[[], bool], seconds: float) -> bool:
         """Let the writer work, if it can; return whether it is not so any more."""
@@ -221,74 +242,116 @@ class CaptureHandler(logging.Handler):
         super().__init__(logging.DEBUG)
         self._sink = sink
         self._after = after
-        self._busy = threading.local()
+        self._busy = _Busy()
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Capture the record if the calling code belongs to a build."""
-        if _is_own(record.name) or getattr(self._busy, "yes", False):
-            return False
+        busy = self._busy
+        try:
+            if busy.yes or _is_own(record.name):
+                return False
+        except TypeError:
+            pass  # a record made by hand may hold anything
         buffer = self._sink()
         if buffer is None:
             return False
-        if not buffer.leaves_out(record.levelno):  # before its text is made
+        # Before its text is made.
+        if not (buffer.is_capped and buffer.leaves_out(record.levelno)):
             # The repr of an argument may log in turn.
-            self._busy.yes = True
+            busy.yes = True
             try:
                 buffer.add(entry_from_record(record, buffer.redactor))
             finally:
-                self._busy.yes = False
+                busy.yes = False
         if self._after is not None:
             self._after()
         return True
 
 
-def entry_from_record(record: logging.LogRecord, redactor: Redactor) -> LogEntry:
+class _Busy(threading.local):
+    """Whether this thread is capturing a record just now."""
+
+    yes = False
+
+
+def entry_from_record(record: logging.LogRecord, redactor: Redactor) -> Captured:
     """Return the record as an entry; a message that can't be formatted says so and is kept.
 
     An exception's texts are redacted here: they are cut as they are taken, and of a secret that
     was cut nobody could tell any more that it is one.
     """
-    message = _message(record)
+    try:
+        message = record.getMessage()
+    except BaseException as error:  # noqa: BLE001 - whatever a job logs, the line must stand
+        message = f"{_text(record.msg)} [arguments not formatted: {type(error).__name__}]"
+    if type(message) is not str:
+        message = _text(message)
     if record.stack_info:
         message = f"{message}\n{record.stack_info}"
-    return LogEntry(
-        created=record.created,
-        level=record.levelno,
-        logger=str(record.name),
-        message=message[:MAX_HELD_CHARS],
-        place=f"{record.filename}:{record.lineno} {record.funcName}",
-        origin=f"{record.process} {record.threadName}",
-        exception=_exception(record, redactor),
+    if len(message) > MAX_HELD_CHARS:
+        message = message[:MAX_HELD_CHARS]
+    return (
+        record.created,
+        record.levelno,
+        record.name,
+        message,
+        record.filename,
+        record.lineno,
+        record.funcName,
+        record.process,
+        record.threadName,
+        _exception(record, redactor) if record.exc_info else None,
     )
 
 
 def entry_of_output(stream: str, level: int, line: str) -> LogEntry:
     """Return a line of captured output as an entry."""
-    return LogEntry(time.time(), level, stream, line[:MAX_HELD_CHARS], origin=_origin())
+    return LogEntry(time.time(), level, stream, line[:MAX_HELD_CHARS], **_origin())
 
 
-def row_values(entry: LogEntry, redactor: Redactor) -> dict[str, Any]:
-    """Return the columns of the entry: redacted first, cleaned and cut after."""
-    exception = None
-    if entry.exception is not None:
-        exception = clean_json(entry.exception.to_json(), text_limit=MAX_EXCEPTION_TEXT)
-    return {
-        "created": _time(entry.created),
-        "level": _level(entry.level),
-        "logger": _label(entry.logger, 200, redactor),
-        "message": redactor.redact_start(entry.message, MAX_MESSAGE_CHARS),
-        "place": _label(entry.place, 300, redactor),
-        "origin": _label(entry.origin, 200, redactor),
-        "exception": exception,
-    }
+def labels(redactor: Redactor, *parts: object) -> tuple[str, str, str]:
+    """Return logger, place and origin as they are stored.
+
+    `parts` are those of an entry: logger, file, line, function, process and thread.
+    """
+    try:
+        return _labels(redactor, *parts)
+    except TypeError:
+        # A record made by hand may hold anything, also what can't be looked up.
+        return _made_labels(redactor, *parts)
 
 
-@lru_cache(maxsize=2_000)
-def _label(text: str, limit: int, redactor: Redactor) -> str:
-    """Mask and clean a text that the records of a build share; masking each would cost most."""
-    return clean_text(redactor.redact(text), limit)
+def level_number(level: Any) -> int:
+    """Return the level as the column takes it; a record made by hand may hold anything."""
+    if type(level) is int and 0 <= level <= MAX_LEVEL:
+        return level
+    try:
+        return min(max(int(level), 0), MAX_LEVEL)
+    except (ValueError, OverflowError, TypeError):
+        return logging.INFO
 
 
+def exception_json(exception: TracebackInfo) -> JSON:
+    """Return what is stored of an exception."""
+    return clean_json(exception.to_json(), text_limit=MAX_EXCEPTION_TEXT)
+
+
+def _made_labels(redactor: Redactor, logger: object, *parts: object) -> tuple[str, str, str]:
+    file, line, function, process, thread = map(_text, parts)
+    place = "" if parts[0] is None else f"{file}:{line} {function}"
+    origin = f"{process} {thread}"
+    return (
+        clean_text(redactor.redact(_text(logger)), 200),
+        clean_text(redactor.redact(place), 300),
+        clean_text(redactor.redact(origin), 200),
+    )
+
+
+# Most records share them with others; masking those of each would cost most.
+_labels = lru_cache(maxsize=2_000)(_made_labels)
+
+
+@lru_cache(maxsize=1_000)
 def _is_own(name: str) -> bool:
     return isinstance(name, str) and name.startswith(OWN_LOGGERS) and _top(name) in OWN_LOGGERS
 
@@ -298,11 +361,9 @@ def _top(name: str) -> str:
     return "django.db" if parts[:2] == ["django", "db"] else parts[0]
 
 
-def _message(record: logging.LogRecord) -> str:
-    try:
-        return str(record.getMessage())
-    except BaseException as error:  # noqa: BLE001 - whatever a job logs, the line must stand
-        return f"{_text(record.msg)} [arguments not formatted: {type(error).__name__}]"
+def _counted_chars(entry: LogEntry) -> int:
+    chars = len(entry.message)
+    return chars if chars >= MIN_COUNTED_CHARS else 0
 
 
 def _text(value: object) -> str:
@@ -313,25 +374,10 @@ def _text(value: object) -> str:
 
 
 def _exception(record: logging.LogRecord, redactor: Redactor) -> TracebackInfo | None:
-    if not record.exc_info or not isinstance(record.exc_info, tuple) or not record.exc_info[1]:
+    if not isinstance(record.exc_info, tuple) or not record.exc_info[1]:
         return None
     return TracebackInfo.from_exception(record.exc_info[1], redact=redactor.redact)
 
 
-def _level(level: Any) -> int:
-    """Return the level as the column takes it; a record made by hand may hold anything."""
-    try:
-        return min(max(int(level), 0), 32_767)
-    except (ValueError, OverflowError, TypeError):
-        return logging.INFO
-
-
-def _time(seconds: float) -> datetime:
-    try:
-        return datetime.fromtimestamp(seconds, UTC)
-    except (ValueError, OverflowError, OSError, TypeError):
-        return datetime.now(UTC)
-
-
-def _origin() -> str:
-    return f"{os.getpid()} {threading.current_thread().name}"
+def _origin() -> dict[str, Any]:
+    return {"process": os.getpid(), "thread": threading.current_thread().name}

@@ -20,10 +20,16 @@ MAX_NODES = 10_000  # paths per build; later ones are dropped, with a marker in 
 MAX_NAME_CHARS = 500
 MAX_PATH_DEPTH = 50
 MAX_STATUS_CHARS = 2_000
+MAX_HELD_CHARS = 100_000  # of a status line, before redaction
+# For how long, and how often, a bar that is reported without a pause does not look at the clock.
+UNTIMED_SECONDS = 0.01
+MAX_UNTIMED = 1_000
 _BIGGEST = 2**63 - 1
 
 
 Path = tuple[str, ...]
+Values = tuple[int, int, str]
+_NONE: Values = (0, 0, "")  # no report, by its identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,36 +53,53 @@ class Node:
     pace: Pace | None = field(default=None, compare=False)
 
 
-class _Track:
-    """What is remembered of the reports for one path."""
+class Bar:
+    """The reports for one path.
 
-    __slots__ = ("began", "current", "first_current", "last", "position", "reports")
+    Whoever reports many times in a moment does so without a lock, and mostly without a look at the
+    clock: see `jobcontrol.globals.KnownBar`, whose attributes come first.
+    """
+
+    __slots__ = (
+        *("look_at", "newest", "reports"),
+        *("began", "first_current", "last", "position", "stride", "taken"),
+    )
 
     def __init__(self, position: int) -> None:
         self.position = position
-        self.reports = 0
-        self.current = self.first_current = 0
+        self.newest = self.taken = _NONE
+        self.reports = self.look_at = self.first_current = self.stride = 0
         self.began = self.last = 0.0
 
-    def note(self, current: int) -> None:
-        """Count a report; a bar that falls by more than half begins anew."""
-        self.last = monotonic()
-        if not self.reports or 2 * current < self.current:
-            self.began, self.first_current, self.reports = self.last, current, 0
-        self.current = current
+    def note(self, values: Values) -> None:
+        """Take a report and look at the clock; a bar that falls by more than half begins anew."""
+        now = monotonic()
+        if not self.reports or 2 * values[0] < self.newest[0]:
+            self.began, self.first_current, self.reports = now, values[0], 0
+        # Without a look for as many reports as take about `UNTIMED_SECONDS` at its pace.
+        is_fast = self.reports and now - self.last < UNTIMED_SECONDS / 2
+        self.stride = min(2 * self.stride + 1, MAX_UNTIMED) if is_fast else 0
+        self.last = now
         self.reports += 1
+        self.look_at = self.reports + self.stride
+        self.newest = values
 
-    def pace(self) -> Pace:
-        """Return it as it stands now."""
-        return Pace(self.first_current, self.last - self.began, self.reports)
+    def take(self, path: Path) -> Node:
+        """Return the newest report; the next one is to look at the clock."""
+        self.stride, self.look_at = 0, 0
+        self.taken = self.newest
+        current, total, status_line = self.taken
+        pace = Pace(self.first_current, self.last - self.began, self.reports)
+        return Node(path, _bounded(current), _bounded(total), status_line, self.position, pace)
 
 
 class ProgressBuffer:
     """The newest report of each path of one build, and which are not written yet."""
 
     def __init__(self) -> None:
-        self._tracks: dict[Path, _Track] = {}
-        self._changed: dict[Path, tuple[int, int, str]] = {}
+        self._bars: dict[Path, Bar] = {}
+        # Of those that were reported, by the path as it was given; None is that of the whole.
+        self.known: dict[object, Bar] = {}
         self._lock = threading.Lock()
         self.dropped = 0
         # Called once, when the first path is dropped.
@@ -94,39 +117,44 @@ class ProgressBuffer:
         Raises TypeError for a str path and for numbers that are no integers.
         """
         path: Path = () if group_name is None else _path(group_name)
-        if path not in self._tracks and not self._make_room(path):
+        bar = self._bars.get(path) or self._make_room(path)
+        if bar is None:
             return
         values = (_whole(current, "current"), _whole(total, "total"), _line(status_line))
         with self._lock:
-            self._tracks[path].note(values[0])
-            self._changed[path] = values
+            bar.note(values)
+        # Only what is the path itself: names that were made into text, or cut, are that each time.
+        if group_name is None or group_name is path:
+            self.known[group_name] = bar
+
+    def close(self) -> None:
+        """Let no report come in past `report` any more."""
+        self.known.clear()
 
     def take(self) -> list[Node]:
         """Remove and return the newest unwritten report of each path."""
         with self._lock:
-            changed, self._changed = self._changed, {}
             return [
-                Node(path, *values, (track := self._tracks[path]).position, track.pace())
-                for path, values in changed.items()
+                bar.take(path) for path, bar in self._bars.items() if bar.newest is not bar.taken
             ]
 
     def give_back(self, nodes: list[Node]) -> None:
         """Put reports back after a write that failed, unless newer ones came."""
         with self._lock:
             for node in nodes:
-                self._changed.setdefault(node.path, (node.current, node.total, node.status_line))
+                self._bars[node.path].taken = _NONE
 
-    def _make_room(self, path: Path) -> bool:
+    def _make_room(self, path: Path) -> Bar | None:
         with self._lock:
-            if path in self._tracks:
-                return True
-            if len(self._tracks) >= MAX_NODES:
+            if path in self._bars:
+                return self._bars[path]
+            if len(self._bars) >= MAX_NODES:
                 is_first, self.dropped = not self.dropped, self.dropped + 1
                 if is_first and self.full:
                     self.full()
-                return False
-            self._tracks[path] = _Track(len(self._tracks))
-            return True
+                return None
+            self._bars[path] = made = Bar(len(self._bars))
+            return made
 
 
 def row_values(node: Node, redactor: Redactor) -> dict[str, Any]:
@@ -188,18 +216,19 @@ def _path(group_name: Sequence[object]) -> Path:
 
 
 def _whole(value: int, name: str) -> int:
-    if type(value) is int and -_BIGGEST <= value <= _BIGGEST:
-        return value
     try:
-        number = index(value)
+        return _bounded(int(index(value)))
     except TypeError:
         raise TypeError(f"{name} must be an integer, not {type(value).__name__}") from None
-    return min(max(int(number), -_BIGGEST), _BIGGEST)
+
+
+def _bounded(number: int) -> int:
+    return min(max(number, -_BIGGEST), _BIGGEST)
 
 
 def _line(status_line: str | None) -> str:
     if status_line is None:
         return ""
     if isinstance(status_line, str):
-        return status_line if len(status_line) <= 100_000 else status_line[:100_000]
+        return status_line[:MAX_HELD_CHARS]
     return str(status_line)

@@ -120,7 +120,12 @@ class DatabaseBroker(ORM):
         return True
 
     def _take(self) -> list[tuple[int, str]]:
-        messages = self.get_connection().filter(key__in=[key(name) for name in served()])
+        keys = [key(name) for name in served()]
+        if _connection().vendor == "postgresql":
+            with _connection().cursor() as cursor:
+                cursor.execute(_TAKE, [keys, Conf.BULK])
+                return sorted(cursor.fetchall())
+        messages = self.get_connection().filter(key__in=keys)
         while waiting := list(messages.order_by("id").values_list("pk", "payload")[: Conf.BULK]):
             # Of several clusters that saw the same message, the one that deletes it has it. The
             # others look again: of the one behind it they were told already.
@@ -133,6 +138,12 @@ class DatabaseBroker(ORM):
                 return taken
         return []
 
+
+# One wait for the server. Those that another cluster is taking are passed over.
+_TAKE = (
+    f'DELETE FROM "{OrmQ._meta.db_table}" WHERE id IN (SELECT id FROM "{OrmQ._meta.db_table}"'  # noqa: S608
+    " WHERE key = ANY(%s) ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED) RETURNING id, payload"
+)
 
 _STORE_AND_TELL = (
     f'WITH made AS (INSERT INTO "{OrmQ._meta.db_table}" (key, payload, lock)'  # noqa: S608 - no value

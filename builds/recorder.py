@@ -56,6 +56,7 @@ class Recorder:
         self._sessions: list[BuildSession] = []
         self._calls: SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = SimpleQueue()
         self._wake = threading.Event()
+        self._rests = False  # and is to be woken for a session
         self._thread: threading.Thread | None = None
         self._last_beat = 0.0
         self._last_look = 0.0
@@ -80,13 +81,19 @@ class Recorder:
         self._sessions.append(session)
         self._last_beat = self._last_look = monotonic()
         self._ensure_running()
-        # It sleeps without end while there is nothing to watch over.
-        self._wake.set()
+        if self._rests:
+            self._wake.set()
 
     def close(self, session: BuildSession) -> None:
         """Stop writing for the session; when this returns, nothing of it is being written."""
+        if session in self._sessions:
+            self.call(lambda: self.forget(session))
+
+    def forget(self, session: BuildSession) -> None:
+        """Stop writing for the session (on the recorder's thread)."""
         session.logs.wake = None
-        self.call(lambda: self._forget(session))
+        if session in self._sessions:
+            self._sessions.remove(session)
 
     def flush(self, session: BuildSession) -> None:
         """Write all that the session's buffers hold, a chunk at a time."""
@@ -131,8 +138,7 @@ class Recorder:
     def _run(self) -> None:
         connection_created.connect(self._bound_waiting)
         while not self._stopping:
-            self._wake.wait(self._pause())
-            self._wake.clear()
+            self._sleep()
             self._run_calls()
             self._look_when_due()
             self._beat_when_due()
@@ -141,11 +147,19 @@ class Recorder:
                 if monotonic() >= self._rest_until and _has_begun(session):
                     self._flush(session)
 
-    def _pause(self) -> float | None:
-        """Return how long to sleep: without end while there is nothing to watch over."""
+    def _sleep(self) -> None:
+        """Sleep until there is something to do, or to look at; without end only after a while.
+
+        A worker opens one session after the other, and need not wake this thread for each.
+        """
         if any(interrupts.is_due(session) for session in self._sessions):
-            return INSIST_SECONDS
-        return FLUSH_SECONDS if self._sessions else None
+            self._wake.wait(INSIST_SECONDS)
+        elif not self._wake.wait(FLUSH_SECONDS) and not self._sessions:
+            self._rests = True
+            # Again: one that was opened just before did not wake us.
+            self._wake.wait(FLUSH_SECONDS if self._sessions else None)
+            self._rests = False
+        self._wake.clear()
 
     def _run_calls(self) -> None:
         while True:
@@ -157,10 +171,6 @@ class Recorder:
                 future.set_result(function())
             except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
                 future.set_exception(error)
-
-    def _forget(self, session: BuildSession) -> None:
-        if session in self._sessions:
-            self._sessions.remove(session)
 
     def _look_when_due(self) -> None:
         """See whether a build was cancelled, or taken from this process."""

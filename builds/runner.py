@@ -10,7 +10,8 @@ import logging
 import os
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
 from time import monotonic, sleep
@@ -63,7 +64,51 @@ Kind = Build.FailureKind
 
 def run_next() -> Build | None:
     """Claim and run the best eligible build; None when there is none, or none is to be taken."""
-    return _claim_and_run(None) if flags.takes_work() else None
+    build = _claim_next()
+    if build is not None:
+        _run(build)
+    return build
+
+
+def run_all(*, until: float) -> None:
+    """Run eligible builds one after another, the first one anyway, until `monotonic()` is there."""
+    turn = _Turn(until)
+    build = _claim_next()
+    while build is not None:
+        _run(build, and_then=turn.claim_ahead)
+        build = turn.next_build()
+
+
+class _Turn:
+    """A worker's turn: each build but the first is claimed right after the end of the one before.
+
+    So both cost one change of threads.
+    """
+
+    def __init__(self, until: float) -> None:
+        self._until = until
+        self._ahead: Future[Build | None] | None = None
+
+    def next_build(self) -> Build | None:
+        """Return the next build; None when there is none, or the turn is over."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            return ahead.result()
+        return None if self._is_over else _claim_next()
+
+    def claim_ahead(self) -> None:
+        """Claim the next build; whoever asks for it gets it, or what this raised."""
+        if self._is_over:
+            return
+        self._ahead = Future()
+        try:
+            self._ahead.set_result(_claim_next())
+        except Exception as error:  # noqa: BLE001 - raised where the build is asked for
+            self._ahead.set_exception(error)
+
+    @property
+    def _is_over(self) -> bool:
+        return monotonic() >= self._until
 
 
 def run_here(build: Build, *, arm: bool = False) -> Build:
@@ -72,12 +117,15 @@ def run_here(build: Build, *, arm: bool = False) -> Build:
     `arm` says that the request armed a protected job. Raises BuildStateError when it was started
     before, LimitReached when its job has as many running as its `concurrency` allows.
     """
-    if _claim_and_run(build.pk, arm=arm and build.job.protected) is None:
+    registry.ensure_current()
+    claimed = _claim(build.pk, arm=arm and build.job.protected)
+    if claimed is None:
         build.refresh_from_db()
         raise BuildStateError(
             f"build #{build.pk} is {build.get_status_display()} and can't be run"
             + (" again; ask for a new build." if build.started else ".")
         )
+    _run(claimed, retry=False)
     return Build.objects.select_related("job").get(pk=build.pk)
 
 
@@ -100,8 +148,16 @@ def settle_claims() -> None:
             sleep(RETRY_SECONDS)
 
 
-def _claim(worker: WorkerIdentity, build_id: int | None, *, arm: bool) -> Build | None:
+def _claim_next() -> Build | None:
+    if not flags.takes_work():
+        return None
+    registry.ensure_current()
+    return _claim(None)
+
+
+def _claim(build_id: int | None, *, arm: bool = False) -> Build | None:
     token = uuid.uuid4()
+    worker = WorkerIdentity.current()
     try:
         take = partial(services.claim, worker=worker, queues=queue.served(), token=token)
         return recorder().call(partial(take, build_id=build_id, arm=arm))
@@ -111,14 +167,13 @@ def _claim(worker: WorkerIdentity, build_id: int | None, *, arm: bool) -> Build 
         raise
 
 
-def _claim_and_run(build_id: int | None, *, arm: bool = False) -> Build | None:
+def _run(build: Build, *, retry: bool = True, and_then: Callable[[], None] | None = None) -> None:
+    """Run a build that was just claimed, and record how it ended.
+
+    `and_then` is called, on the recorder's thread, once that is stored.
+    """
     scribe = recorder()
-    registry.ensure_current()
     interrupts.install()
-    worker = WorkerIdentity.current()
-    build = _claim(worker, build_id, arm=arm)
-    if build is None:
-        return None
     assert build.claim_token is not None
     timeout = None if build.timeout is None else build.timeout.total_seconds()
     session = BuildSession(
@@ -126,19 +181,20 @@ def _claim_and_run(build_id: int | None, *, arm: bool = False) -> Build | None:
         build.claim_token,
         registry.redactor(),
         timeout=timeout,
-        retry=build_id is None,
+        retry=retry,
         in_plan=build.plan_id is not None,
         limited_job=None if build.job.concurrency is None else build.job_id,
         log_rows=retention.log_rows(build),
     )
     names: dict[str, Any] = {"build": build.pk, "job": build.job_id}
     attempt = build.attempt if build.attempt > 1 else None
+    worker = WorkerIdentity.current()
     story.tell(logger, "claimed", **names, attempt=attempt, pid=worker.pid, host=worker.host)
     sessions.enter(session)
     scribe.open(session)
     try:
         outcome, passing = _execute(build, session, scribe)
-        status = _record(session, outcome, scribe)
+        status = _record(session, outcome, scribe, and_then)
     finally:
         scribe.close(session)
         sessions.leave(session)
@@ -152,7 +208,6 @@ def _claim_and_run(build_id: int | None, *, arm: bool = False) -> Build | None:
     )
     if passing is not None:
         raise passing
-    return build
 
 
 # --- The call -------------------------------------------------------------------------------------
@@ -328,7 +383,12 @@ def _text(error: BaseException) -> str:
 # --- The record -----------------------------------------------------------------------------------
 
 
-def _record(session: BuildSession, outcome: Outcome, scribe: Recorder) -> Build.Status | None:
+def _record(
+    session: BuildSession,
+    outcome: Outcome,
+    scribe: Recorder,
+    and_then: Callable[[], None] | None,
+) -> Build.Status | None:
     """Store the outcome and return the state; None when the build is not ours any more.
 
     Tries until the lease is over, then gives the build up.
@@ -337,19 +397,23 @@ def _record(session: BuildSession, outcome: Outcome, scribe: Recorder) -> Build.
     that the job left behind in it.
     """
     deadline = monotonic() + settings.LEASE_SECONDS
-    scribe.call(lambda: scribe.flush(session))
     with_records, has_failed = True, False
+
+    def finish() -> Status:
+        if with_records and not has_failed:
+            scribe.flush(session)
+        status = services.finish_build(
+            session=session, outcome=outcome, with_records=with_records, retry=session.retry
+        )
+        if with_records:  # else there is a marker to be written
+            scribe.forget(session)
+        if and_then is not None:
+            and_then()
+        return status
+
     while True:
         try:
-            status = scribe.call(
-                partial(
-                    services.finish_build,
-                    session=session,
-                    outcome=outcome,
-                    with_records=with_records,
-                    retry=session.retry,
-                )
-            )
+            status = scribe.call(finish)
         except LeaseLost as error:
             logger.warning("%s; nothing is recorded", error)
             return None

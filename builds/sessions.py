@@ -72,21 +72,35 @@ class BuildSession:
         self.logs = LogBuffer(self.redactor, self.log_rows)
         self.progress.full = self._say_progress_is_full
 
+    def note_interruption(self, cause: Cause, text: str) -> None:
+        """Have its function interrupted, as soon as that can be; the first cause counts."""
+        if self.interruption is None:
+            self.interruption = Interruption(cause, text)
+            here.is_interrupted = True
+
     def _say_progress_is_full(self) -> None:
         text = f"Progress of more than {MAX_NODES:,} paths was reported: further paths are dropped."
         self.logs.say(logging.WARNING, text)
 
 
+_context = context_state.get
 _open: dict[int, BuildSession] = {}  # the outermost first
 
 
 class _Process:
+    """What every line of a log asks, so that no call is needed."""
+
     is_forked_child = False
+    # Whether a function was to be interrupted since there was no build here.
+    is_interrupted = False
+
+
+here = _Process()
 
 
 def is_forked_child() -> bool:
     """Whether this is a process that a job forked: its observations are not recorded."""
-    return _Process.is_forked_child
+    return here.is_forked_child
 
 
 def enter(session: BuildSession) -> None:
@@ -97,6 +111,10 @@ def enter(session: BuildSession) -> None:
 def leave(session: BuildSession) -> None:
     """Forget the session."""
     _open.pop(session.build_id, None)
+    session.progress.close()
+    if not _open:
+        here.is_interrupted = False
+        context_state.expect_no_reports()
 
 
 def find(build_id: int) -> BuildSession | None:
@@ -111,8 +129,15 @@ def every() -> list[BuildSession]:
 
 def current() -> BuildSession | None:
     """Return the session of the build that the calling code belongs to."""
-    context = context_state.get()
+    context = _context()
     return None if context is None else _open.get(context.build_id)
+
+
+def current_buffer() -> LogBuffer | None:
+    """Return the log buffer of that build: for every line of a log."""
+    context = _context()
+    session = None if context is None else _open.get(context.build_id)
+    return None if session is None else session.logs
 
 
 def is_nested(session: BuildSession) -> bool:
@@ -122,5 +147,8 @@ def is_nested(session: BuildSession) -> bool:
 
 def forget_all() -> None:
     """Forget every session: for a forked child, whose parent records."""
-    _Process.is_forked_child = True
+    here.is_forked_child = True
+    for session in _open.values():
+        session.progress.close()
+    context_state.expect_no_reports()
     _open.clear()

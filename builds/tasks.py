@@ -20,8 +20,7 @@ def work() -> None:
     """Run eligible builds and deletions one after another, for about a second of claiming."""
     deadline = monotonic() + SLICE_SECONDS
     try:
-        while runner.run_next() is not None and monotonic() < deadline:
-            pass
+        runner.run_all(until=deadline)
         while deletion.run_next() is not None and monotonic() < deadline:
             pass
     except (DatabaseError, InterfaceError) as error:

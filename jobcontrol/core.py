@@ -8,11 +8,11 @@ from types import TracebackType
 from typing import Any
 
 from builds import retention, runner, services, sessions, uses
-from builds.capture import current_buffer
 from builds.logs import CaptureHandler
 from builds.models import Build
 from builds.plan_running import run_plan
 from builds.recorder import recorder
+from builds.sessions import current_buffer
 from builds.workers import WorkerIdentity
 from jobcontrol import globals as context_state
 from jobcontrol.config import JobControlConfig, Readable
@@ -164,6 +164,7 @@ class JobControl:
         session = sessions.current()
         if session is not None:
             session.progress.report(group_name, current, total, status_line)
+            context_state.expect_reports(session.progress.known)
         elif not sessions.is_forked_child():
             raise NotInBuild("current_app.report_progress()")
 

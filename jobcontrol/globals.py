@@ -8,7 +8,8 @@ that a job starts see the build they belong to.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from operator import attrgetter
 from typing import Any, Protocol, cast
@@ -52,6 +53,21 @@ class ExecutionContext(Protocol):
         """The number of the build."""
 
 
+class KnownBar(Protocol):
+    """A progress bar that was reported before: what the next report of it may change by itself.
+
+    That is `newest` and `reports`, while no more than `look_at` were counted and it goes forward;
+    every other report is for `report_progress` of the application.
+    """
+
+    newest: tuple[int, int, str]
+    reports: int
+    look_at: int
+
+
+_NO_BARS: Mapping[object, KnownBar] = {}
+
+
 class _Process:
     """The base that every thread of this process sees."""
 
@@ -62,19 +78,24 @@ class _Process:
 
 
 _process = _Process()
+# The innermost first.
 _stack: ContextVar[tuple[ExecutionContext, ...]] = ContextVar("jobcontrol_contexts", default=())
 _contexts_here = _stack.get
+# Of the innermost context, in a thread (or task) that has reported something since it is that.
+_bars: ContextVar[Mapping[object, KnownBar]] = ContextVar("jobcontrol_bars", default=_NO_BARS)
+_bars_here = _bars.get
 
 
 def get() -> ExecutionContext | None:
     """Return the context of the build that runs here, None outside a build."""
     contexts = _contexts_here()
-    return contexts[-1] if contexts else _process.context
+    return contexts[0] if contexts else _process.context
 
 
 def push(context: ExecutionContext) -> None:
     """Make `context` the current one of this thread (or asynchronous task) until `pop`."""
-    _stack.set((*_contexts_here(), context))
+    _stack.set((context, *_contexts_here()))
+    _bars.set(_NO_BARS)
 
 
 def pop(context: ExecutionContext) -> None:
@@ -84,9 +105,10 @@ def pop(context: ExecutionContext) -> None:
     Raises RuntimeError when `context` is not on the stack of this thread.
     """
     contexts = _contexts_here()
-    for position in reversed(range(len(contexts))):
-        if contexts[position] is context:
-            _stack.set(contexts[:position])
+    for position, other in enumerate(contexts, 1):
+        if other is context:
+            _stack.set(contexts[position:])
+            _bars.set(_NO_BARS)
             return
     raise RuntimeError(
         "this context was not pushed here: pop it once, in the thread or task that pushed it"
@@ -120,7 +142,7 @@ class _Proxy:
     def __getattr__(self, name: str) -> Any:
         # The lookup of `get()`, written out: this is the path of every use in job code.
         contexts = _contexts_here()
-        context = contexts[-1] if contexts else _process.context
+        context = contexts[0] if contexts else _process.context
         if context is None:
             if name.startswith("_"):
                 raise _NotInBuildError(self._proxy_name)
@@ -199,7 +221,71 @@ def _itself(context: ExecutionContext) -> ExecutionContext:
     return context
 
 
-current_app: Any = _Proxy("current_app", attrgetter("current_app"))
+_NOTHING = ""
+
+
+def _report_progress(
+    group_name: Sequence[object] | None,
+    current: int,
+    total: int,
+    status_line: str | None = _NOTHING,
+) -> None:
+    """Report progress of the current build: see `jobcontrol.core.JobControl.report_progress`."""
+    try:
+        bar = _bars_here()[group_name]
+        # Loops report at each step, so what most of these reports are is decided right here; no
+        # lock is needed, as nothing of the bar is lost when threads change it in any order.
+        reports = bar.reports
+        if (
+            reports < bar.look_at
+            and type(current) is int
+            and current >= bar.newest[0]
+            and type(total) is int
+            and (status_line is _NOTHING or type(status_line) is str)
+        ):
+            bar.reports = reports + 1
+            bar.newest = (current, total, status_line)
+            return
+    except (KeyError, TypeError):
+        pass  # a bar that is new, or no path at all
+    _behind(current_app).report_progress(group_name, current, total, status_line)
+
+
+class _App(_Proxy):
+    """`current_app`; the call that loops make is an attribute of its own while a build reports."""
+
+    __slots__ = ("report_progress",)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name == "report_progress":  # a test that replaces it, in a build
+            _behind(self)
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        if name == "report_progress":
+            object.__setattr__(self, name, _report_progress)
+        else:
+            super().__delattr__(name)
+
+
+def expect_reports(bars: Mapping[object, KnownBar]) -> None:
+    """Have `current_app.report_progress` look first at these, of the build that runs here.
+
+    They are empty when that build has ended, so that no thread it left behind reports to them.
+    """
+    _bars.set(bars)
+    object.__setattr__(current_app, "report_progress", _report_progress)
+
+
+def expect_no_reports() -> None:
+    """Undo `expect_reports`, when no build runs any more."""
+    with suppress(AttributeError):  # nothing was reported
+        object.__delattr__(current_app, "report_progress")
+
+
+current_app: Any = _App("current_app", attrgetter("current_app"))
 current_job: Any = _Proxy("current_job", attrgetter("current_job"))
 current_build: Any = _Proxy("current_build", attrgetter("current_build"))
 execution_context: Any = _Proxy("execution_context", _itself)

@@ -288,6 +288,9 @@ STATIC_ROOT = env.str("STATIC_ROOT", default="") or None
 WHITENOISE_USE_FINDERS = True
 
 CSRF_FAILURE_VIEW = "jobcontrol_site.errors.csrf_failure"
+# The build form has a field for each dependency; Django's 1,000 would refuse it. How large a
+# request may be as a whole is bounded besides.
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000
 X_FRAME_OPTIONS = "DENY"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"

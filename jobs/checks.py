@@ -124,6 +124,8 @@ def _question(function: str, args: int, kwargs: Iterable[str] = ()) -> _Question
 def _judge(spec: JobSpec, known: dict[_Question, FunctionCheck]) -> FunctionCheck:
     """Put the answers for one job together."""
     answers = [(key, known[question]) for key, question in _questions(spec)]
+    if len(answers) == 1:
+        return answers[0][1]
     problems = [
         answer.problem if key == "function" else f"{key}: {answer.problem}"
         for key, answer in answers

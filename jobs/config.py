@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from jobcontrol.utils.collecting import collector_paused
 from jobs.interpreting import Interpreter
 from jobs.locating import Locator
 from jobs.objects import clean_object
@@ -88,6 +89,7 @@ class Configuration:
         return {job.id: list(job.dependencies) for job in self.jobs}
 
 
+@collector_paused()
 def load_file(path: str | Path, *, environ: Mapping[str, str] = os.environ) -> Configuration:
     """Load a configuration file. Raises `ConfigError` with every problem found."""
     source = read_source(path)

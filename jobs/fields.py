@@ -14,6 +14,11 @@ else:
     _TextField = models.TextField
 
 
+def json_text(value: Any) -> str:
+    """Return JSON as such a column holds it."""
+    return json.dumps(value, ensure_ascii=False)
+
+
 class JSONTextField(_TextField):
     """JSON as text. PostgreSQL's jsonb would lose the order of keys, and with it that of a dict
     argument or of the locals in a traceback; nothing here is ever searched by its parts.
@@ -29,7 +34,7 @@ class JSONTextField(_TextField):
         """Return the text to store."""
         if value is None or isinstance(value, Expression):
             return value
-        return json.dumps(value, ensure_ascii=False)
+        return json_text(value)
 
     def from_db_value(self, value: str | None, *_: Any) -> Any:
         """Return the stored value."""

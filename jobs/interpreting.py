@@ -13,7 +13,7 @@ from jobs.problems import Finding, describe, nearest, quoted
 from jobs.redaction import Redactor
 from jobs.references import Retval, Secret
 from jobs.specs import JobSpec, build_spec
-from jobs.tags import BLOCK_KEYS, references_in, retvals_in
+from jobs.tags import BLOCK_KEYS, jobs_of, references_in
 
 MAX_HINTS = 20
 
@@ -34,15 +34,15 @@ class Interpreter:
     def run(self) -> None:
         """Check everything."""
         blocks = list(self._blocks())
-        for index, block in blocks:
-            self._check_block(index, block)
-        for _, block in blocks:
-            self._check_references(block)
+        references = [references_in(block) for _, block in blocks]
+        for (index, block), found in zip(blocks, references, strict=True):
+            self._check_block(index, block, found)
         wanted: dict[str, list[str]] = {}
-        for _, block in blocks:
+        for (_, block), found in zip(blocks, references, strict=True):
+            self._check_references(block, found)
             job = _id_of(block)
             if job is not None:
-                wanted.setdefault(job, []).extend(_wanted(block))
+                wanted.setdefault(job, []).extend(_wanted(block, found))
         for cycle in graph.find_cycles(wanted):
             self._report_cycle(cycle)
         self._name_jobs(blocks)
@@ -87,7 +87,7 @@ class Interpreter:
                 line = self.document.line(jobs, index)
                 self.problems.append(Finding("type", message, line, "jobs"))
 
-    def _check_block(self, index: int, block: dict[Any, Any]) -> None:
+    def _check_block(self, index: int, block: dict[Any, Any], references: list[Any]) -> None:
         job = _id_of(block)
         name = job if job is not None else f"number {index + 1}"
         for key in block:
@@ -103,7 +103,7 @@ class Interpreter:
                 message = f"unknown key, kept for the job's own use{hint}"
                 line = self.document.line(block, key)
                 self.warnings.append(Finding("unknown-key", message, line, str(key), name))
-        spec, problems = build_spec(block)
+        spec, problems = build_spec(block, jobs_of(references))
         for problem in problems:
             line = self.document.line(block, *problem.place)
             key = str(problem.place[0]) if problem.place else None
@@ -127,9 +127,9 @@ class Interpreter:
         message = f"another job{where} has this id already"
         self.problems.append(Finding("duplicate-id", message, line, "id", job))
 
-    def _check_references(self, block: dict[Any, Any]) -> None:
+    def _check_references(self, block: dict[Any, Any], references: list[Any]) -> None:
         job = _id_of(block)
-        for reference in references_in(block):
+        for reference in references:
             if isinstance(reference, Retval) and reference.job_id not in self.lines:
                 line = self.document.line_of_mark(reference)
                 self._unknown_job(reference.job_id, line, job, "!retval")
@@ -173,11 +173,11 @@ def _nearest_key(name: str) -> str:
     return nearest(name, sorted(BLOCK_KEYS))
 
 
-def _wanted(block: dict[Any, Any]) -> list[str]:
+def _wanted(block: dict[Any, Any], references: list[Any]) -> list[str]:
     """Return the jobs that a block depends on, as far as it says so rightly."""
     given = block.get("dependencies")
     explicit = [_id_text(name) for name in given] if isinstance(given, list | tuple) else []
-    return [name for name in (*explicit, *retvals_in(block)) if name is not None]
+    return [name for name in (*explicit, *jobs_of(references)) if name is not None]
 
 
 def _id_text(value: object) -> str | None:

@@ -1,7 +1,7 @@
 """The rows of the registry: what they must be, what differs, and how they are written.
 
-Only `jobs.registry` calls this. Everything is set-based and chunked: 10,000 jobs are a few hundred
-statements, and nothing is written when nothing changed.
+Only `jobs.registry` calls this. Everything is set-based and chunked: all 10,000 jobs are written in
+a few dozen statements, and nothing is when nothing changed.
 """
 
 from __future__ import annotations
@@ -12,22 +12,28 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from operator import itemgetter
+from typing import Any, NamedTuple, TypeVar
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import BooleanField, ExpressionWrapper, F, Q, TextField
 from django.utils import timezone
 
+from jobcontrol.utils.collecting import collector_paused
 from jobcontrol.utils.text import clean_text
 from jobs import tags
 from jobs.checks import FunctionCheck
 from jobs.config import Configuration
+from jobs.fields import json_text
+from jobs.job_rows import Row, update_checks, upsert_jobs
 from jobs.models import ConfigRevision, Job, JobDependency, registry_writes
 from jobs.redaction import Redactor
 from jobs.specs import JobSpec
 
 CHUNK = 500
 MAX_TEXT = 1_000_000
+NOBODY_LOOKED = "{}"  # in `docs`, as text
 # Any number, the same in all our processes: who holds this PostgreSQL lock may write the registry.
 LOCK_KEY = 0x6A6F6273
 
@@ -35,9 +41,10 @@ NO_DOCS = {"signature": "", "docstring": "", "parameters": None}
 
 _COMPARED = (
     "title", "notes", "function", "config_text", "config_hash", "tags", "tag_text", "protected",
-    "priority", "concurrency", "queue", "position", "retired", "rebuilds_itself", "schedules",
+    "priority", "concurrency", "queue", "position", "rebuilds_itself", "schedules",
 )  # fmt: skip
-_WRITTEN = (*_COMPARED, "config", "problem", "docs", "synced_at")
+_JSON = ("tags", "schedules")
+_compared = itemgetter(*_COMPARED)
 _Item = TypeVar("_Item")
 
 
@@ -87,11 +94,21 @@ Link = tuple[str, str, int]
 class _Wanted:
     """The rows as the configuration wants them."""
 
-    jobs: dict[str, dict[str, Any]]
+    jobs: dict[str, Row]
     links: frozenset[Link]
     hash: str
     path: str
     sources: list[dict[str, str]]
+
+
+class _Standing(NamedTuple):
+    """A job as it stands in the database; JSON as text."""
+
+    retired: bool
+    position: int
+    problem: str
+    is_unchecked: bool
+    compared: tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -99,7 +116,7 @@ class _Difference:
     """What stands in the database, and how it differs from what is wanted."""
 
     changes: Changes
-    standing: dict[str, dict[str, Any]]
+    standing: dict[str, _Standing]
     stale_links: tuple[int, ...]
     missing_links: tuple[Link, ...]
     revision: int | None
@@ -111,6 +128,7 @@ class _Difference:
         return self.changes.is_empty and not links and not self.needs_revision
 
 
+@collector_paused()
 def write(configuration: Configuration, redactor: Redactor) -> Written:
     """Make the rows say what `configuration` says, in one transaction, with one writer at a time.
 
@@ -127,16 +145,17 @@ def write(configuration: Configuration, redactor: Redactor) -> Written:
 
 
 def _written(difference: _Difference, revision: int | None) -> Written:
+    written = set(difference.changes.written)
     kept = {
         job_id: row
         for job_id, row in difference.standing.items()
-        if not row["retired"] and job_id not in difference.changes.written
+        if not row.retired and job_id not in written
     }
     return Written(
         changes=difference.changes,
         revision=revision,
-        problems={job_id: row["problem"] for job_id, row in kept.items() if row["problem"]},
-        unchecked=tuple(job_id for job_id, row in kept.items() if not row["docs"]),
+        problems={job_id: row.problem for job_id, row in kept.items() if row.problem},
+        unchecked=tuple(job_id for job_id, row in kept.items() if row.is_unchecked),
     )
 
 
@@ -170,40 +189,40 @@ def _wanted(configuration: Configuration, redactor: Redactor) -> _Wanted:
     return _Wanted(rows, links, configuration.hash, configuration.path, sources)
 
 
-def _row(spec: JobSpec, position: int, redactor: Redactor) -> dict[str, Any]:
+def _row(spec: JobSpec, position: int, redactor: Redactor) -> Row:
     """Return the columns of one job that come from the file."""
     config = tags.encode(spec.config, redactor)
     names = [clean_text(redactor.redact(tag)) for tag in spec.tags]
+    schedules = [
+        entry.to_json(site_zone=settings.TIME_ZONE, masker=redactor) for entry in spec.schedule
+    ]
     return {
+        "id": spec.id,
         "title": clean_text(redactor.redact(spec.title), MAX_TEXT),
         "notes": clean_text(redactor.redact(spec.notes), MAX_TEXT),
         "function": spec.function,
-        "config": config,
+        "config": json_text(config),
         "config_text": clean_text(redactor.redact(tags.to_yaml(tags.decode(config))), MAX_TEXT),
         "config_hash": hashlib.sha256(
             json.dumps(config, sort_keys=True).encode("ascii")
         ).hexdigest(),
-        "tags": names,
+        "tags": json_text(names),
         "tag_text": "".join(f"\n{name}\n" for name in names),
         "protected": spec.protected,
         "priority": spec.priority,
         "concurrency": spec.concurrency,
         "queue": spec.queue,
         "rebuilds_itself": spec.rebuilds_itself,
-        "schedules": [
-            entry.to_json(site_zone=settings.TIME_ZONE, masker=redactor) for entry in spec.schedule
-        ],
+        "schedules": json_text(schedules),
         "position": position,
-        "retired": False,
     }
 
 
 def _compare(wanted: _Wanted) -> _Difference:
-    columns = ("id", *_COMPARED, "problem", "docs")
-    standing = {row["id"]: row for row in Job.objects.values(*columns)}
+    standing = _standing()
     links = {
         (job, needs, position): pk
-        for pk, job, needs, position in JobDependency.objects.values_list(
+        for pk, job, needs, position in JobDependency.objects.order_by().values_list(
             "pk", "job_id", "depends_on_id", "position"
         )
     }
@@ -220,6 +239,21 @@ def _compare(wanted: _Wanted) -> _Difference:
     )
 
 
+def _standing() -> dict[str, _Standing]:
+    columns = [_text_of(name) if name in _JSON else name for name in _COMPARED]
+    unchecked = ExpressionWrapper(Q(docs={}), BooleanField())
+    rows = Job.objects.values_list("id", "retired", "position", "problem", unchecked, *columns)
+    return {
+        job_id: _Standing(retired, position, problem, is_unchecked, tuple(compared))
+        for job_id, retired, position, problem, is_unchecked, *compared in rows
+    }
+
+
+def _text_of(name: str) -> ExpressionWrapper[F]:
+    """Read a column of JSON as the text that stands there."""
+    return ExpressionWrapper(F(name), TextField())
+
+
 def _texts(sources: list[dict[str, str]]) -> list[str]:
     return [source["text"] for source in sources]
 
@@ -229,29 +263,25 @@ def _moved_links(wanted: frozenset[Link], standing: set[Link]) -> set[str]:
     return {job for job, _, _ in wanted ^ standing}
 
 
-def _changes(
-    wanted: dict[str, dict[str, Any]], standing: dict[str, dict[str, Any]], relinked: set[str]
-) -> Changes:
+def _changes(wanted: dict[str, Row], standing: dict[str, _Standing], relinked: set[str]) -> Changes:
     added, changed, restored = [], [], []
     for job_id, row in wanted.items():
         before = standing.get(job_id)
         if before is None:
             added.append(job_id)
-        elif before["retired"]:
+        elif before.retired:
             restored.append(job_id)
-        elif job_id in relinked or any(before[name] != row[name] for name in _COMPARED):
+        elif job_id in relinked or before.compared != _compared(row):
             changed.append(job_id)
-    gone = [
-        job_id for job_id, row in standing.items() if job_id not in wanted and not row["retired"]
-    ]
-    gone.sort(key=lambda job_id: standing[job_id]["position"])
+    gone = [job_id for job_id, row in standing.items() if job_id not in wanted and not row.retired]
+    gone.sort(key=lambda job_id: standing[job_id].position)
     return Changes(tuple(added), tuple(changed), tuple(gone), tuple(restored))
 
 
 def _apply(wanted: _Wanted, difference: _Difference) -> int | None:
     """Write the difference; return the id of the revision that stands now."""
     now = timezone.now()
-    _write_jobs(wanted, difference, now)
+    _write_jobs([wanted.jobs[job_id] for job_id in difference.changes.written], now)
     for chunk in _chunks(difference.changes.retired):
         Job.objects.filter(pk__in=chunk).update(retired=True, problem="", synced_at=now)
     for ids in _chunks(difference.stale_links):
@@ -275,23 +305,17 @@ def _apply(wanted: _Wanted, difference: _Difference) -> int | None:
     return revision.pk
 
 
-def _write_jobs(wanted: _Wanted, difference: _Difference, now: datetime) -> None:
-    jobs = []
-    for job_id in difference.changes.written:
-        row = wanted.jobs[job_id]
-        before = difference.standing.get(job_id)
-        same = before is not None and before["function"] == row["function"]
-        problem, docs = (before["problem"], before["docs"]) if before and same else ("", {})
-        jobs.append(Job(id=job_id, **row, problem=problem, docs=docs, synced_at=now))
-    Job.objects.bulk_create(
-        jobs,
-        batch_size=CHUNK,
-        update_conflicts=True,
-        unique_fields=["id"],
-        update_fields=list(_WRITTEN),
-    )
+def _write_jobs(rows: list[Row], now: datetime) -> None:
+    others: Row = {
+        "retired": False,
+        "problem": "",
+        "docs": NOBODY_LOOKED,
+        "synced_at": str(connection.ops.adapt_datetimefield_value(now)),
+    }
+    upsert_jobs({**row, **others} for row in rows)
 
 
+@collector_paused()
 def record_checks(
     found: Mapping[str, FunctionCheck], redactor: Redactor, *, unreached: Iterable[str] = ()
 ) -> dict[str, str]:
@@ -300,29 +324,28 @@ def record_checks(
     The `unreached` (for which the time was over) keep what was known of them; where nothing was,
     they get empty docs, so that not every new process tries again.
     """
-    wanted = {job_id: _check_columns(check, redactor) for job_id, check in found.items()}
-    unknown = Job.objects.active().filter(docs={}).values_list("pk", flat=True)
+    # Most jobs that have one function have one and the same answer.
+    checks = {id(check): check for check in found.values()}
+    texts = {key: _check_columns(check, redactor) for key, check in checks.items()}
+    wanted = {job_id: texts[id(check)] for job_id, check in found.items()}
     late = set(unreached)
     if late:
-        wanted |= {job_id: ("", NO_DOCS) for job_id in unknown if job_id in late}
-    if _differing(wanted):
+        unknown = Job.objects.active().filter(docs={}).values_list("pk", flat=True)
+        wanted |= {job_id: ("", json_text(NO_DOCS)) for job_id in unknown if job_id in late}
+    differing = _differing(wanted)
+    if differing:
         with _only_writer():
-            _write_checks(wanted, _differing(wanted))
+            # Another process may have been faster, or have retired them.
+            update_checks(
+                {"id": job_id, "problem": wanted[job_id][0], "docs": wanted[job_id][1]}
+                for job_id in _differing({job_id: wanted[job_id] for job_id in differing})
+            )
     return {job_id: problem for job_id, (problem, _) in wanted.items() if problem}
 
 
-def _write_checks(wanted: Mapping[str, tuple[str, dict[str, Any]]], job_ids: list[str]) -> None:
-    """Write what was found; jobs of one function share a statement."""
-    by_content: dict[str, list[str]] = {}
-    for job_id in job_ids:
-        by_content.setdefault(json.dumps(wanted[job_id], sort_keys=True), []).append(job_id)
-    for alike in by_content.values():
-        problem, docs = wanted[alike[0]]
-        for chunk in _chunks(alike):
-            Job.objects.filter(pk__in=chunk).update(problem=problem, docs=docs)
+def _check_columns(check: FunctionCheck, redactor: Redactor) -> tuple[str, str]:
+    """Return `problem` and `docs` as the columns hold them."""
 
-
-def _check_columns(check: FunctionCheck, redactor: Redactor) -> tuple[str, dict[str, Any]]:
     def shown(text: str) -> str:
         return clean_text(redactor.redact(text), MAX_TEXT)
 
@@ -331,17 +354,20 @@ def _check_columns(check: FunctionCheck, redactor: Redactor) -> tuple[str, dict[
         "docstring": shown(check.docstring),
         "parameters": check.parameters,
     }
-    return shown(check.problem), docs
+    return shown(check.problem), json_text(docs)
 
 
-def _differing(wanted: Mapping[str, tuple[str, dict[str, Any]]]) -> list[str]:
+def _differing(wanted: Mapping[str, tuple[str, str]]) -> list[str]:
     """Return the active jobs whose recorded problem or docs are others."""
-    standing = Job.objects.active().values_list("pk", "problem", "docs")
-    return [
-        job_id
-        for job_id, problem, docs in standing
-        if job_id in wanted and wanted[job_id] != (problem, docs)
-    ]
+    differing: list[str] = []
+    for ids in _chunks(wanted):
+        standing = Job.objects.active().filter(pk__in=ids).order_by()
+        differing += [
+            job_id
+            for job_id, *columns in standing.values_list("pk", "problem", _text_of("docs"))
+            if wanted[job_id] != tuple(columns)
+        ]
+    return differing
 
 
 def _chunks(items: Sequence[_Item] | Iterable[_Item]) -> Iterator[list[_Item]]:

@@ -35,7 +35,8 @@ def registry_writes() -> Iterator[None]:
         _writing.reset(token)
 
 
-def _refuse_unless_syncing() -> None:
+def refuse_unless_syncing() -> None:
+    """Raise ReadOnlyRegistry outside of `registry_writes`."""
     if not _writing.get():
         raise ReadOnlyRegistry
 
@@ -45,30 +46,30 @@ class MirrorQuerySet(models.QuerySet[_M]):
 
     def create(self, **kwargs: Any) -> _M:
         """Refuse, or create within a sync."""
-        _refuse_unless_syncing()
+        refuse_unless_syncing()
         return super().create(**kwargs)
 
     def update(self, **kwargs: Any) -> int:
         """Refuse, or update within a sync."""
-        _refuse_unless_syncing()
+        refuse_unless_syncing()
         return super().update(**kwargs)
 
     def delete(self) -> tuple[int, dict[str, int]]:
         """Refuse, or delete within a sync."""
-        _refuse_unless_syncing()
+        refuse_unless_syncing()
         return super().delete()
 
     def bulk_create(self, *args: Any, **kwargs: Any) -> list[_M]:
         """Refuse, or insert within a sync."""
-        _refuse_unless_syncing()
+        refuse_unless_syncing()
         return super().bulk_create(*args, **kwargs)
 
     def _update(self, values: Any) -> int:
-        _refuse_unless_syncing()
+        refuse_unless_syncing()
         return super()._update(values)  # type: ignore[misc, no-any-return]
 
     def _raw_delete(self, using: str | None) -> int:
-        _refuse_unless_syncing()
+        refuse_unless_syncing()
         deleted: int = super()._raw_delete(using)
         return deleted
 
@@ -82,12 +83,12 @@ class MirrorModel(models.Model):
 
     def save_base(self, *args: Any, **kwargs: Any) -> None:
         """Refuse, or save within a sync (fixtures come this way too)."""
-        _refuse_unless_syncing()
+        refuse_unless_syncing()
         super().save_base(*args, **kwargs)
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         """Refuse, or delete within a sync."""
-        _refuse_unless_syncing()
+        refuse_unless_syncing()
         return super().delete(*args, **kwargs)
 
 

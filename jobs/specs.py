@@ -5,6 +5,7 @@ from __future__ import annotations
 import keyword
 import unicodedata
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, SkipValidation, ValidationError
@@ -20,7 +21,7 @@ from jobs.policies import (
 )
 from jobs.problems import describe, nearest, quoted
 from jobs.schedules import Schedule
-from jobs.tags import BLOCK_KEYS, retvals_in
+from jobs.tags import BLOCK_KEYS
 
 MAX_ID_LENGTH = 200
 MAX_FUNCTION_LENGTH = 500
@@ -107,6 +108,7 @@ def _function(value: object) -> str:
     return value
 
 
+@lru_cache(maxsize=4096)  # many jobs have the same function
 def _is_dotted(name: str) -> bool:
     return all(part.isidentifier() and not keyword.iskeyword(part) for part in name.split("."))
 
@@ -244,8 +246,13 @@ class JobSpec(BaseModel):
         return self.rebuild == "auto" and not self.protected
 
 
-def build_spec(block: Mapping[Any, Any]) -> tuple[JobSpec | None, list[SpecProblem]]:
-    """Return the spec of a job's block, or None and everything that is wrong with it."""
+def build_spec(
+    block: Mapping[Any, Any], retvals: list[str]
+) -> tuple[JobSpec | None, list[SpecProblem]]:
+    """Return the spec of a job's block, or None and everything that is wrong with it.
+
+    `retvals` are the jobs of every `!retval` in it.
+    """
     block = _with_plain_on(block)
     data = {key: block[key] for key in block if key in BLOCK_KEYS and block[key] is not None}
     problems = _merge_aliases(data)
@@ -267,7 +274,7 @@ def build_spec(block: Mapping[Any, Any]) -> tuple[JobSpec | None, list[SpecProbl
         return None, problems
     if problems:
         return None, problems
-    return _with_implied(spec, block), []
+    return _with_implied(spec, retvals), []
 
 
 def _with_plain_on(block: Mapping[Any, Any]) -> Mapping[Any, Any]:
@@ -279,8 +286,8 @@ def _with_plain_on(block: Mapping[Any, Any]) -> Mapping[Any, Any]:
     return {**block, "retries": named}
 
 
-def _with_implied(spec: JobSpec, block: Mapping[Any, Any]) -> JobSpec:
-    wanted = list(dict.fromkeys([*spec.dependencies, *retvals_in(block)]))
+def _with_implied(spec: JobSpec, retvals: list[str]) -> JobSpec:
+    wanted = list(dict.fromkeys([*spec.dependencies, *retvals]))
     tags = list(dict.fromkeys(spec.tags))
     if wanted == spec.dependencies and tags == spec.tags:
         return spec

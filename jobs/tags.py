@@ -13,12 +13,11 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
-from typing import Any, cast
+from typing import Any
 
-import yaml
-
-from jobs.redaction import MASK, Redactor
+from jobs.redaction import Redactor
 from jobs.references import Retval, Secret, Text
+from jobs.yaml_text import to_yaml
 
 __all__ = ["BLOCK_KEYS", "Retval", "Secret", "Text", "decode", "encode", "resolve", "retvals_in",
            "secrets_in", "to_yaml"]  # fmt: skip
@@ -43,13 +42,16 @@ def encode(value: object, masker: Redactor | None = None) -> JSON:
     """
     encoder = _Encoder(masker)
     if isinstance(value, dict):
-        return encoder.pairs((encode(key), encoder.encode(item)) for key, item in value.items())
+        names = _Encoder(None)
+        return encoder.pairs(
+            [(names.encode(key), encoder.encode(item)) for key, item in value.items()]
+        )
     return encoder.encode(value)
 
 
 class _Encoder:
     def __init__(self, masker: Redactor | None) -> None:
-        self.masker = masker
+        self.masker = masker or None  # one without secrets has nothing to do
 
     def encode(self, value: Any) -> JSON:
         if value is None or value is True or value is False:
@@ -62,7 +64,7 @@ class _Encoder:
         return encoder(self, value)
 
     def text(self, value: str) -> JSON:
-        if self.masker:
+        if self.masker is not None:
             parts = self.masker.split(value)
             if len(parts) > 1 or isinstance(parts[0], Secret):
                 return self.parts(Text(tuple(parts)))
@@ -100,7 +102,7 @@ class _Encoder:
         return self.secret(reference) if reference else {"!date": value.isoformat()}
 
     def binary(self, value: bytes) -> JSON:
-        if self.masker:
+        if self.masker is not None:
             parts = self.masker.split(value.decode("utf-8", "surrogateescape"))
             if len(parts) > 1 or isinstance(parts[0], Secret):
                 return self.parts(Text(tuple(parts), binary=True))
@@ -117,13 +119,12 @@ class _Encoder:
         return {"!set": sorted((self.encode(item) for item in value), key=_sort_key)}
 
     def mapping(self, value: Mapping[object, object]) -> JSON:
-        return self.pairs((self.encode(key), self.encode(item)) for key, item in value.items())
+        return self.pairs([(self.encode(key), self.encode(item)) for key, item in value.items()])
 
-    def pairs(self, encoded: Iterable[tuple[JSON, JSON]]) -> JSON:
-        pairs = [[key, item] for key, item in encoded]
-        if all(isinstance(key, str) and not key.startswith("!") for key, _ in pairs):
-            return dict(pairs)
-        return {"!dict": pairs}
+    def pairs(self, encoded: list[tuple[JSON, JSON]]) -> JSON:
+        if all(isinstance(key, str) and not key.startswith("!") for key, _ in encoded):
+            return dict(encoded)
+        return {"!dict": [list(pair) for pair in encoded]}
 
 
 _ENCODERS: dict[type, Callable[[_Encoder, Any], JSON]] = {
@@ -250,7 +251,12 @@ def _secret_text(value: object) -> str:
 
 def retvals_in(value: object) -> list[str]:
     """Return the jobs of every `!retval` in `value`, each once, in order of appearance."""
-    return list(dict.fromkeys(ref.job_id for ref in references_in(value, Retval)))
+    return jobs_of(references_in(value, Retval))
+
+
+def jobs_of(references: Iterable[object]) -> list[str]:
+    """Return the jobs of the `!retval` among these references, each once, in order."""
+    return list(dict.fromkeys(ref.job_id for ref in references if isinstance(ref, Retval)))
 
 
 def secrets_in(value: object) -> list[str]:
@@ -264,6 +270,8 @@ def references_in(value: object, kind: Any = (Retval, Secret)) -> list[Any]:
     pending = [value]
     while pending:
         item = pending.pop()
+        if type(item) in _WITHOUT_REFERENCES:
+            continue
         if isinstance(item, dict):
             for key, inner in reversed(item.items()):
                 pending += (inner, key)
@@ -276,45 +284,4 @@ def references_in(value: object, kind: Any = (Retval, Secret)) -> list[Any]:
     return found
 
 
-def to_yaml(value: object) -> str:
-    """Return `value` as YAML to look at: `!retval x`, `!secret name`, and a mask in a `Text`."""
-    dumped: str = yaml.dump(
-        value,
-        Dumper=_Dumper,
-        default_flow_style=False,
-        allow_unicode=True,
-        sort_keys=False,
-        width=100,
-    )
-    return dumped.removesuffix("...\n")
-
-
-class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
-    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - PyYAML's signature
-        return True
-
-
-def _represent_text(dumper: Any, value: str) -> yaml.Node:
-    if not value.isascii():
-        value = value.encode("utf-8", "replace").decode()
-    style = "|" if "\n" in value.strip("\n") else None
-    return cast("yaml.Node", dumper.represent_scalar("tag:yaml.org,2002:str", value, style))
-
-
-def _represent_parts(dumper: Any, value: Text) -> yaml.Node:
-    shown = "".join(MASK if isinstance(part, Secret) else part for part in value.parts)
-    return _represent_text(dumper, shown)
-
-
-def _represent_reference(dumper: Any, value: Retval | Secret) -> yaml.Node:
-    retval = isinstance(value, Retval)
-    name = value.job_id if isinstance(value, Retval) else value.name
-    tag = "!retval" if retval else "!secret"
-    return cast("yaml.Node", dumper.represent_scalar(tag, name))
-
-
-_Dumper.add_representer(str, _represent_text)
-_Dumper.add_representer(Text, _represent_parts)
-_Dumper.add_representer(Retval, _represent_reference)
-_Dumper.add_representer(Secret, _represent_reference)
-_Dumper.add_representer(frozenset, _Dumper.represent_set)
+_WITHOUT_REFERENCES = frozenset((str, int, bool, float, type(None)))

@@ -42,7 +42,6 @@ else:
 MAY_DELETE = "builds.delete_build"
 MAY_KEEP = "builds.run_build"
 MAY_UNPICKLE = "builds.download_pickle"
-CANCELLED_AT_ONCE = 1_000  # in one transaction
 PLAIN = "text/plain; charset=utf-8"
 
 R = TypeVar("R", bound=HttpResponseBase)
@@ -163,17 +162,14 @@ class BuildViews(BuildAdminBase):
     @admin.action(description="Cancel selected builds", permissions=["cancel"])
     def cancel_selected(self, request: HttpRequest, queryset: BuildQuerySet) -> None:
         """Cancel those of them that have not ended."""
-        cancelled = 0
-        numbers = list(queryset.finished(False).order_by().values_list("pk", flat=True))
-        for start in range(0, len(numbers), CANCELLED_AT_ONCE):
-            chunk = numbers[start : start + CANCELLED_AT_ONCE]
-            with transaction.atomic():
-                found = services.cancel_builds(builds=chunk, requested_by=user_of(request))
-                asked = Build.objects.filter(pk__in=found)
-                history.note_many(request.user, asked, "Asked to cancel it.")
-            cancelled += len(found)
+        found = services.cancel_builds(
+            builds=queryset.finished(False).order_by().values_list("pk", flat=True),
+            requested_by=user_of(request),
+            note=lambda numbers: history.note_builds(request.user, numbers, "Asked to cancel it."),
+        )
+        cancelled = len(found)
         if cancelled:
-            text = f"Cancelled, or told to stop: {cancelled} build{'s' if cancelled > 1 else ''}."
+            text = f"Cancelled, or told to stop: {cancelled:,} build{'s' if cancelled > 1 else ''}."
             self.message_user(request, text, messages.SUCCESS)
         else:
             text = "None of these builds waits or runs: nothing was cancelled."
@@ -231,8 +227,8 @@ class BuildViews(BuildAdminBase):
             made, refused = services.request_deletions(
                 builds=numbers, requested_by=user_of(request), cleanup=cleanup
             )
-            asked = Build.objects.filter(pk__in=[one.build_number for one in made])
-            history.note_many(request.user, asked, _asked(cleanup))
+            asked = [one.build_number for one in made]
+            history.note_builds(request.user, asked, _asked(cleanup))
         if made:
             text = f"{len(made)} build{'s' if len(made) > 1 else ''} will be deleted by a worker."
             say(request, messages.SUCCESS, "to_delete", text=text)

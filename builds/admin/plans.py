@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.db import transaction
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
@@ -21,7 +20,6 @@ from builds.admin import asking, filters
 from builds.admin.live import instead, live_page
 from builds.admin.resuming import ResumePage
 from builds.admin.shared import LongListMixin, partial, user_of
-from builds.models import Build
 from builds.pages import refreshing
 from builds.pages.list_stamps import plans_look
 from builds.pages.plan import Look, counts_in_words, plan_page
@@ -159,11 +157,14 @@ class PlanAdmin(LongListMixin, ReadOnlyMixin, PlanAdminBase):
     def cancel_view(self, request: HttpRequest, number: int) -> HttpResponse:
         """Cancel what has not ended of a plan."""
         plan = self._plan_or_404(request, number)
-        with transaction.atomic():
-            cancelled = services.cancel_plan(plan=plan, requested_by=user_of(request))
-            history.note(request.user, plan, "Asked to cancel it.")
-            builds = Build.objects.filter(pk__in=cancelled)
-            history.note_many(request.user, builds, f"Asked to cancel plan {plan.pk}.")
+        # First: it was asked for, even if this is cut off before all of it is done.
+        history.note(request.user, plan, "Asked to cancel it.")
+        text = f"Asked to cancel plan {plan.pk}."
+        cancelled = services.cancel_plan(
+            plan=plan,
+            requested_by=user_of(request),
+            note=lambda numbers: history.note_builds(request.user, numbers, text),
+        )
         if cancelled:
             count = len(cancelled)
             text = f"Cancelled, or told to stop: {count:,} build{'s' if count > 1 else ''}."

@@ -35,9 +35,12 @@ def cancel_plan(request: HttpRequest, plan_id: int) -> HttpResponse:
     require(request, "builds.view_build", "builds.run_build")
     plan = lookup.find_plan(plan_id)
     refuse_ended(plan)
-    cancelled = services.cancel_plan(plan=plan, requested_by=user_of(request))
-    builds = Build.objects.filter(pk__in=cancelled).order_by("pk")
-    history.note_many(request.user, builds, "Asked over the API to cancel this, with its plan.")
+    text = "Asked over the API to cancel this, with its plan."
+    services.cancel_plan(
+        plan=plan,
+        requested_by=user_of(request),
+        note=lambda numbers: history.note_builds(request.user, numbers, text),
+    )
     return answer(plan_detail(plan))
 
 

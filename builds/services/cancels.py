@@ -6,7 +6,7 @@ What waits for a cancelled build is cancelled with it, once that has ended.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from django.db import transaction
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 logger = logging.getLogger(__name__)
+
+CHUNK = 1_000  # builds that are cancelled in one transaction
 
 Status = Build.Status
 
@@ -47,15 +49,30 @@ def cancel_build(*, build: Build, requested_by: User | None = None) -> Build:
 
 
 def cancel_builds(
-    *, builds: Sequence[int], requested_by: User | None = None, why: str = ""
+    *,
+    builds: Iterable[int],
+    requested_by: User | None = None,
+    why: str = "",
+    note: Callable[[Sequence[int]], object] | None = None,
 ) -> list[int]:
     """Cancel those of these builds (by number) that have not ended; return their numbers.
 
-    `why` stands in the log of those that had not begun.
+    `why` stands in the log of those that had not begun. Of very many some are cancelled at a time,
+    each time all of them or none, so that no worker waits long: `note` is called with the numbers
+    of those, in that transaction. Whoever is cut off in between asks again for the rest.
     """
-    with transaction.atomic():
-        waiting = _cancel_waiting(builds, requested_by, why)
-        return waiting + _ask_running(builds, requested_by)
+    found: list[int] = []
+    # What uses a build has a higher number: it is cancelled by itself, before it would be with it.
+    ordered = sorted(builds, reverse=True)
+    for start in range(0, len(ordered), CHUNK):
+        numbers = ordered[start : start + CHUNK]
+        with transaction.atomic():
+            cancelled = _cancel_waiting(numbers, requested_by, why)
+            cancelled += _ask_running(numbers, requested_by)
+            if note is not None and cancelled:
+                note(cancelled)
+        found += cancelled
+    return found
 
 
 def say_cancelled(*, build_id: int) -> None:

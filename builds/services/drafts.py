@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
+from builds import bulk
 from builds.models import Build, BuildDependency, BuildPayload
 from builds.plan_models import Plan
 from jobs.models import ConfigRevision, Job
@@ -56,26 +57,22 @@ def record(
         _builds(drafts, status, requested_by, plan, armed=armed, in_place=in_place),
         batch_size=CHUNK,
     )
-    BuildPayload.objects.bulk_create(
-        [
-            BuildPayload(build=build, config=draft.config, config_text=draft.config_text)
-            for build, draft in zip(made, drafts, strict=True)
-        ],
-        batch_size=CHUNK,
+    pairs = list(zip(made, drafts, strict=True))
+    bulk.insert_rows(
+        BuildPayload,
+        ("build", "config", "config_text", "retval_text", "retval_json"),
+        ((build.pk, draft.config, draft.config_text, "", "") for build, draft in pairs),
     )
     numbers = {build.job_id: build.pk for build in made}
-    BuildDependency.objects.bulk_create(
-        [
-            BuildDependency(
-                build=build,
-                job_id=job_id,
-                dep_build_id=number or numbers[job_id],
-                dep_build_number=number or numbers[job_id],
-            )
-            for build, draft in zip(made, drafts, strict=True)
-            for job_id, number in draft.inputs.items()
-        ],
-        batch_size=CHUNK,
+    inputs = (
+        (build.pk, name, number or numbers[name])
+        for build, draft in pairs
+        for name, number in draft.inputs.items()
+    )
+    bulk.insert_rows(
+        BuildDependency,
+        ("build", "job", "dep_build", "dep_build_number"),
+        ((user, name, used, used) for user, name, used in inputs),
     )
     return made
 
@@ -90,6 +87,8 @@ def _builds(
     in_place: bool,
 ) -> list[Build]:
     revision = ConfigRevision.objects.values_list("pk", flat=True).first()
+    # Known values only can be inserted together on PostgreSQL.
+    moment = {} if plan is None else {"created": plan.created}
     return [
         Build(
             job=draft.job,
@@ -104,6 +103,7 @@ def _builds(
             plan=plan,
             plan_reason=draft.reason,
             in_place=in_place,
+            **moment,
         )
         for draft in drafts
     ]

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache, lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
-from django.db.models import F, QuerySet, Subquery
+from django.db.models import QuerySet, Subquery
 from django.db.models.functions import Now
 
+from builds import statements
 from builds.models import Build, BuildPayload
 from builds.services import cancels, limits, observations, promotions, retries
+from builds.statements import Statement
 from builds.workers import WorkerIdentity
 from jobcontrol.exceptions import LeaseLost, LimitReached
 from jobs.policies import DEFAULT_QUEUE
@@ -25,6 +28,10 @@ if TYPE_CHECKING:
     from builds.sessions import BuildSession
 
 Status = Build.Status
+
+# What of an outcome stands in the build, and what in its payload.
+_OUTCOME = ("status", "failure_kind", "exception_type", "exception_message")
+_VALUES = ("retval", "retval_text", "retval_json")
 
 
 @dataclass(frozen=True)
@@ -57,19 +64,17 @@ def claim(
     CREATED or QUEUED, of any queue, and be armed by this. Raises LimitReached when the job of a
     named build has as many running as its `concurrency` allows.
     """
-    token = token or uuid.uuid4()
+    given = {"worker": str(worker), "claim_token": token or uuid.uuid4()}
     if build_id is not None:
         waiting = (Status.CREATED, Status.QUEUED)
         named = Build.objects.filter(pk=build_id, status__in=waiting, deleting=False)
-        return _take(named, worker=worker, token=token, in_place=True, arm=arm)
+        armed = {"armed": True} if arm else {}
+        return _take(partial(_taking, named, in_place=True, **armed), given)
     for name in queues:
         full: list[str] = []
         while True:
-            # One queue at a time: so the index gives its builds in their order.
-            eligible = limits.startable(Build.objects.eligible().filter(queue=name))
-            wanted = eligible.exclude(job__in=full) if full else eligible
             try:
-                found = _take(wanted, worker=worker, token=token)
+                found = _take(partial(_taking_of_queue, *full), given | {"queue": name})
             except LimitReached as reached:
                 full.append(reached.job_id)  # others were a moment faster
                 continue
@@ -79,35 +84,42 @@ def claim(
     return None
 
 
-def _take(
-    wanted: QuerySet[Build],
-    *,
-    worker: WorkerIdentity,
-    token: uuid.UUID,
-    in_place: bool = False,
-    arm: bool = False,
-) -> Build | None:
-    """Make the first of `wanted` RUNNING, and return it.
+@lru_cache(maxsize=1)  # in nearly all cases no job is full
+def _taking_of_queue(*full: str) -> Statement:
+    """Return the statement for the best build of a queue, but of no job that is `full`."""
+    # One queue at a time: so the index gives its builds in their order.
+    queued = Build.objects.eligible().filter(queue=statements.slot(Build, "queue"))
+    eligible = limits.startable(queued)
+    return _taking(eligible.exclude(job__in=full) if full else eligible, in_place=False)
 
-    The one place where a build becomes RUNNING: one conditional UPDATE, so that of any number of
-    workers one has it. Raises LimitReached, and leaves it as it was, if that was one too many.
+
+def _taking(wanted: QuerySet[Build], **changes: object) -> Statement:
+    """Return the statement that makes the first of `wanted` RUNNING.
+
+    One conditional UPDATE, so that of any number of workers one has the build.
+    """
+    # SKIP LOCKED on PostgreSQL; on SQLite the transaction holds the write lock already.
+    best = wanted.select_for_update(skip_locked=True).values("pk")[:1]
+    return statements.update(
+        Build.objects.filter(pk=Subquery(best)),
+        status=Status.RUNNING,
+        worker=statements.slot(Build, "worker"),
+        claim_token=statements.slot(Build, "claim_token"),
+        start_time=Now(),
+        heartbeat=Now(),
+        **changes,
+    )
+
+
+def _take(taking: Callable[[], Statement], given: Mapping[str, object]) -> Build | None:
+    """Run a statement of `_taking` and return the build that it took.
+
+    The one place where a build becomes RUNNING. Raises LimitReached, and leaves it as it was, if
+    that was one too many.
     """
     with transaction.atomic():
-        # SKIP LOCKED on PostgreSQL; on SQLite the transaction holds the write lock already.
-        best = wanted.select_for_update(skip_locked=True).values("pk")[:1]
-        claimed = Build.objects.filter(pk=Subquery(best)).update(
-            status=Status.RUNNING,
-            worker=str(worker),
-            claim_token=token,
-            start_time=Now(),
-            heartbeat=Now(),
-            in_place=in_place,
-            armed=True if arm else F("armed"),
-        )
-        if not claimed:
-            return None
-        build = Build.objects.select_related("job", "payload").get(claim_token=token)
-        if build.job.concurrency is not None:
+        build = statements.take(taking(), **given)
+        if build is not None and build.job.concurrency is not None:
             limits.keep_limit(job=build.job)
         return build
 
@@ -232,33 +244,41 @@ def _close(build_id: int, token: uuid.UUID | None, outcome: Outcome) -> Status:
 
     What was to be cancelled is CANCELLED, even if it ended well in the meantime.
     """
-    held = Build.objects.running().filter(pk=build_id, claim_token=token)
-    closed = held.filter(cancel_requested=None).update(
-        status=outcome.status,
-        end_time=Now(),
-        failure_kind=outcome.failure_kind,
-        exception_type=outcome.exception_type,
-        exception_message=outcome.exception_message,
-    )
-    if closed:
-        _store_values(build_id, outcome)
+    values = _values(build_id, outcome) | {name: getattr(outcome, name) for name in _OUTCOME}
+    storing = _storing(outcome.traceback is not None)
+    if statements.run_both(_closing(), storing, id=build_id, claim_token=token, **values):
         return outcome.status
+    held = Build.objects.running().filter(pk=build_id, claim_token=token)
     if not held.update(status=Status.CANCELLED, end_time=Now()):
         raise LeaseLost(f"build #{build_id} was taken from this process")
-    _store_values(build_id, replace(outcome, retval=None, retval_text="", retval_json=""))
+    values = _values(build_id, replace(outcome, retval=None, retval_text="", retval_json=""))
+    storing.run(**values)
     return Status.CANCELLED
 
 
-def _store_values(build_id: int, outcome: Outcome) -> None:
-    values: dict[str, Any] = {
-        "retval": outcome.retval,
-        "retval_text": outcome.retval_text,
-        "retval_json": outcome.retval_json,
-    }
+@cache
+def _closing() -> Statement:
+    held = {name: statements.slot(Build, name) for name in ("id", "claim_token")}
+    return statements.update(
+        Build.objects.running().filter(cancel_requested=None, **held),
+        end_time=Now(),
+        **{name: statements.slot(Build, name) for name in _OUTCOME},
+    )
+
+
+@cache
+def _storing(with_traceback: bool) -> Statement:
     # One that was kept while it hung stays, unless the build told its own.
-    if outcome.traceback is not None:
-        values["traceback"] = outcome.traceback
-    BuildPayload.objects.filter(build_id=build_id).update(**values)
+    names = (*_VALUES, "traceback") if with_traceback else _VALUES
+    payload = BuildPayload.objects.filter(build=statements.slot(BuildPayload, "build"))
+    return statements.update(
+        payload, **{name: statements.slot(BuildPayload, name) for name in names}
+    )
+
+
+def _values(build_id: int, outcome: Outcome) -> dict[str, Any]:
+    values = {name: getattr(outcome, name) for name in (*_VALUES, "traceback")}
+    return values | {"build": build_id}
 
 
 def _say_what_follows(build_id: int, status: Status, outcome: Outcome, *, retry: bool) -> None:

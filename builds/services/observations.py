@@ -25,10 +25,7 @@ def store_observations(
     of those who wait: if a job that logs without a pause made its rows under that lock, nobody
     else would get it, not even who cancels the job.
     """
-    log_rows = bulk.log_values(
-        {"build_id": session.build_id, **logs.row_values(entry, session.redactor)}
-        for entry in entries
-    )
+    log_rows = bulk.log_values(entries, build_id=session.build_id, redactor=session.redactor)
     progress_rows = _progress_rows(session, nodes)
     # Part of what ends a build, all of it is undone when this fails: no savepoint is needed.
     with transaction.atomic(savepoint=False):
@@ -45,14 +42,10 @@ def say(*, build_id: int, level: int, message: str) -> None:
 def say_each(*, messages: Mapping[int, str], level: int) -> None:
     """Write a line of our own into the log of each of these builds."""
     now = timezone.now()
-    LogMessage.objects.bulk_create(
-        [
-            LogMessage(
-                build_id=number, created=now, level=level, logger="jobcontrol", message=message
-            )
-            for number, message in messages.items()
-        ],
-        batch_size=1_000,
+    bulk.insert_rows(
+        LogMessage,
+        ("build", "created", "level", "logger", "message", "place", "origin"),
+        ((number, now, level, "jobcontrol", text, "", "") for number, text in messages.items()),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -203,16 +203,24 @@ def _tell(made: Sequence[Build], request: Request, plan: Plan | None) -> None:
 # --- Cancelling and asking again ------------------------------------------------------------------
 
 
-def cancel_plan(*, plan: Plan, requested_by: User | None = None, why: str = "") -> list[int]:
+def cancel_plan(
+    *,
+    plan: Plan,
+    requested_by: User | None = None,
+    why: str = "",
+    note: Callable[[Sequence[int]], object] | None = None,
+) -> list[int]:
     """Cancel what has not ended of a plan; return the numbers of those builds.
 
-    Those that run are told to end. `why` stands in the log of those that had not begun.
+    Those that run are told to end. `why` and `note`: see `cancel_builds`.
     """
     unfinished = plan.builds.filter(status__in=Build.UNFINISHED, cancel_requested=None)
     found: list[int] = []
     # Again, for the retry of a build that failed just now.
     while numbers := list(unfinished.order_by("pk").values_list("pk", flat=True)):
-        found += cancels.cancel_builds(builds=numbers, requested_by=requested_by, why=why)
+        found += cancels.cancel_builds(
+            builds=numbers, requested_by=requested_by, why=why, note=note
+        )
     return found
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Case, OuterRef, Subquery, Value, When
 from django.db.models.functions import Now
 
@@ -24,9 +24,15 @@ from builds.services.inputs import latest_successful_builds, lock_usable
 logger = logging.getLogger(__name__)
 
 CHUNK = 500  # waiting builds that are looked at together
+MOST_AWAITED = 10_000
 
 Status = Build.Status
 Kind = Build.FailureKind
+
+# For builds that wait, as this process saw it last: the number of one link to a build that had not
+# ended. Only a hint where to look first: what uses ten thousand builds would have all of them
+# looked at whenever one of them ends.
+_awaited: dict[int, int] = {}
 
 
 def settle_after(ended: Sequence[int]) -> None:
@@ -46,14 +52,60 @@ def settle_after(ended: Sequence[int]) -> None:
 
 def settle_users(ended: Sequence[int]) -> None:
     """Settle the builds that wait for these ones, and those that wait for them in turn."""
+    ended = settle(_users(ended))
     while ended:
-        users: list[int] = []
-        for start in range(0, len(ended), CHUNK):
-            links = BuildDependency.objects.filter(
-                dep_build__in=ended[start : start + CHUNK], build__status=Status.WAITING
-            )
-            users += links.order_by("build").values_list("build_id", flat=True).distinct()
-        ended = settle(users)
+        # All at once, as there may be as many generations as builds.
+        ended = settle(_all_after(ended))
+
+
+def _users(ended: Sequence[int]) -> list[int]:
+    """Return the builds that wait for these ones, but for those that wait for others as well."""
+    went_well: dict[int, bool] = {}
+    for start in range(0, len(ended), CHUNK):
+        links = BuildDependency.objects.filter(
+            dep_build__in=ended[start : start + CHUNK], build__status=Status.WAITING
+        )
+        for user, status in links.values_list("build_id", "dep_build__status"):
+            went_well[user] = went_well.get(user, True) and status in Build.SUCCESS
+    held_up = _held_up([user for user, well in went_well.items() if well])
+    return sorted(went_well.keys() - held_up)
+
+
+def _held_up(waiting: Sequence[int]) -> set[int]:
+    """Return those of these builds of which it is known where to see that they have to wait on."""
+    links = [_awaited[number] for number in waiting if number in _awaited]
+    found: set[int] = set()
+    for start in range(0, len(links), CHUNK):
+        rows = BuildDependency.objects.filter(
+            pk__in=links[start : start + CHUNK], dep_build__status__in=Build.UNFINISHED
+        )
+        found.update(rows.values_list("build_id", flat=True))
+    return found
+
+
+def _all_after(ended: Sequence[int]) -> list[int]:
+    """Return the builds that wait for these ones, directly or not, each after what it uses."""
+    found: set[int] = set()
+    for start in range(0, len(ended), CHUNK):
+        numbers = ended[start : start + CHUNK]
+        marks = ", ".join(["%s"] * len(numbers))
+        with connection.cursor() as cursor:
+            cursor.execute(_ALL_AFTER.format(marks=marks), [*numbers, Status.WAITING])
+            found.update(number for (number,) in cursor.fetchall())
+    # A plan's builds are written down in that order.
+    return sorted(found - set(ended))
+
+
+_ALL_AFTER = f"""
+WITH RECURSIVE after_them (id) AS (
+    SELECT id FROM {Build._meta.db_table} WHERE id IN ({{marks}})
+    UNION
+    SELECT build.id FROM after_them
+    JOIN {BuildDependency._meta.db_table} link ON link.dep_build_id = after_them.id
+    JOIN {Build._meta.db_table} build ON build.id = link.build_id AND build.status = %s
+)
+SELECT id FROM after_them
+"""  # noqa: S608 - names of tables alone
 
 
 def settle_forgotten() -> int:
@@ -91,9 +143,11 @@ def settle(waiting: Sequence[int]) -> list[int]:
 class _Input:
     """A build that a waiting one uses; no status when it was deleted."""
 
+    link: int
     job_id: str
     number: int
     status: str | None
+    cancelled_by: int | None
 
     @property
     def name(self) -> str:
@@ -107,32 +161,53 @@ def _settle(numbers: Sequence[int]) -> list[int]:
     inputs = _inputs(locked)
     failed: dict[int, str] = {}
     cancelled: dict[int, str] = {}
+    cancelled_by: dict[int, int | None] = {}
     ready: list[int] = []
+    # What is ended here is used by others of these, which come after it.
+    ends: dict[int, str] = {}
     for number in locked:
-        used = inputs.get(number, [])
-        failure = next((one for one in used if one.status in (None, Status.FAILED)), None)
-        cancel = next((one for one in used if one.status == Status.CANCELLED), None)
+        _awaited.pop(number, None)
+        used = [(one, ends.get(one.number, one.status)) for one in inputs.get(number, [])]
+        failure = next((one for one, status in used if status in (None, Status.FAILED)), None)
+        cancel = next((one for one, status in used if status == Status.CANCELLED), None)
+        unfinished = [one.link for one, status in used if status in Build.UNFINISHED]
         if failure is not None:
-            what = "failed" if failure.status else "was deleted"
+            what = "was deleted" if failure.status is None else "failed"
             failed[number] = f"{failure.name} {what}."
+            ends[number] = Status.FAILED
         elif cancel is not None:
             cancelled[number] = f"{cancel.name} was cancelled."
-        elif all(one.status in Build.SUCCESS for one in used):
+            cancelled_by[number] = cancelled_by.get(cancel.number, cancel.cancelled_by)
+            ends[number] = Status.CANCELLED
+        elif unfinished:
+            _await(number, unfinished[-1])
+        else:
             ready.append(number)
     failed |= _replace_skipped({number: inputs.get(number, []) for number in ready})
     _start([number for number in ready if number not in failed])
     _fail(failed)
-    _cancel(cancelled)
+    _cancel(cancelled, cancelled_by)
     return [*failed, *cancelled]
 
 
+def _await(number: int, link: int) -> None:
+    if len(_awaited) >= MOST_AWAITED:
+        _awaited.clear()
+    # The last one, as builds are taken in the order of their numbers.
+    _awaited[number] = link
+
+
 def _inputs(numbers: Sequence[int]) -> dict[int, list[_Input]]:
+    """Return what these builds use, but for what was successful."""
     links = BuildDependency.objects.filter(build__in=numbers).order_by("pk")
+    links = links.exclude(dep_build__status=Status.SUCCESSFUL)
     found: dict[int, list[_Input]] = {}
-    for user, job_id, number, status in links.values_list(
-        "build_id", "job_id", "dep_build_number", "dep_build__status"
+    of_build = ("dep_build__status", "dep_build__cancel_requested_by")
+    for user, link, job_id, number, status, cancelled_by in links.values_list(
+        "build_id", "pk", "job_id", "dep_build_number", *of_build
     ):
-        found.setdefault(user, []).append(_Input(job_id, number, status))
+        used = _Input(link, job_id, number, status, cancelled_by)
+        found.setdefault(user, []).append(used)
     return found
 
 
@@ -189,17 +264,17 @@ def _fail(why: dict[int, str]) -> None:
     transaction.on_commit(partial(_tell, "upstream_failed", list(why)))
 
 
-def _cancel(why: dict[int, str]) -> None:
+def _cancel(why: dict[int, str], by: dict[int, int | None]) -> None:
     if not why:
         return
-    links = BuildDependency.objects.filter(build=OuterRef("pk"), dep_build__status=Status.CANCELLED)
-    by = links.order_by("pk").values("dep_build__cancel_requested_by")[:1]
-    Build.objects.waiting().filter(pk__in=list(why)).update(
-        status=Status.CANCELLED,
-        end_time=Now(),
-        cancel_requested=Now(),
-        cancel_requested_by=by,
-    )
+    for user in set(by.values()):
+        numbers = [number for number in why if by[number] == user]
+        Build.objects.waiting().filter(pk__in=numbers).update(
+            status=Status.CANCELLED,
+            end_time=Now(),
+            cancel_requested=Now(),
+            cancel_requested_by=user,
+        )
     _say(why, logging.WARNING, "Build cancelled before it began")
     transaction.on_commit(partial(_tell, "cancelled_with", list(why)))
 

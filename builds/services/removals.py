@@ -13,7 +13,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from builds.deletion_models import Deletion
-from builds.models import Build, LogMessage
+from builds.models import Build, BuildDependency, LogMessage
 
 ROWS = 2_000  # log rows per transaction
 BUILDS = 200  # builds per transaction
@@ -58,10 +58,23 @@ def remove_builds(*, builds: Sequence[int]) -> int:
 
 def delete_builds(*, numbers: Sequence[int]) -> None:
     """Delete builds with all their rows; in the caller's transaction."""
+    _lock_what_changes(numbers)
     builds = Build.objects.filter(pk__in=numbers)
     # First: whoever ends one of them just now says so in its log, and that row has to go as well.
     list(builds.order_by("pk").select_for_update().values_list("pk", flat=True))
     builds.delete()
+
+
+def _lock_what_changes(numbers: Sequence[int]) -> None:
+    """Lock what refers to these builds, too, each kind in one order.
+
+    Of two who delete builds that use each other, or are tried again by each other, one waits at
+    the first row that both change; else each could hold what the other one needs.
+    """
+    retries = Build.objects.filter(Q(pk__in=numbers) | Q(retry_of__in=numbers))
+    links = BuildDependency.objects.filter(Q(build__in=numbers) | Q(dep_build__in=numbers))
+    for rows in (retries, links):
+        list(rows.order_by("pk").select_for_update(no_key=True).values_list("pk", flat=True))
 
 
 def forget_pruned(*, numbers: Sequence[int]) -> None:

@@ -11,7 +11,6 @@ from django.db.models import Exists, F, OuterRef
 from django.db.models.functions import Now
 
 from builds import history
-from builds.models import Build
 from builds.services import deletions
 from builds.upkeep_models import BulkDeletion, BulkDeletionPart
 from jobcontrol.exceptions import NotFound
@@ -66,9 +65,9 @@ def hand_over_part() -> bool:
             builds=part.numbers, requested_by=bulk.requested_by, cleanup=bulk.cleanup, wake=False
         )
         if bulk.requested_by is not None:
-            asked = Build.objects.filter(pk__in=[one.build_number for one in made])
+            asked = [one.build_number for one in made]
             how = "" if bulk.cleanup else " without cleanup"
-            history.note_many(bulk.requested_by, asked, f"Asked to delete it{how}, with others.")
+            history.note_builds(bulk.requested_by, asked, f"Asked to delete it{how}, with others.")
         part.delete()
         BulkDeletion.objects.filter(pk=bulk.pk).update(
             handed_over=F("handed_over") + len(made), refused=F("refused") + len(refused)

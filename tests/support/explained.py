@@ -18,7 +18,7 @@ LARGE = frozenset(
         *("builds_logmessage", "builds_deletion", "builds_scheduledrun", "django_q_ormq"),
     }
 )
-_ASKED = ("SELECT", "UPDATE", "DELETE")
+_ASKED = ("SELECT", "UPDATE", "DELETE", "WITH")
 _ALIAS = re.compile(r'"(\w+)" (?:AS )?"?([A-Z]\d+|T\d+)\b')
 
 

@@ -14,13 +14,14 @@ from django.db.backends.utils import CursorWrapper
 from builds import bulk
 
 _TABLES = re.compile(r'(?:(SELECT|DELETE)\b.*?\bFROM|(INSERT) INTO|(UPDATE)|(COPY)) "(\w+)"', re.S)
+_WITH = re.compile(r'^WITH "?\w+"? AS \(')
 _INNER = re.compile(r"\([^()]*\)")
 _WRITES = ("UPDATE", "DELETE", "INSERT", "COPY")
 
 
 def _short(sql: str) -> str:
     """Return what a statement does to which table: `INSERT builds_build`."""
-    text = sql.strip().removeprefix("WITH made AS (")  # stored and told of in one statement
+    text = _WITH.sub("", sql.strip())  # changed and told of in one statement
     while text != (outer := _INNER.sub("", text)):
         text = outer
     found = _TABLES.match(text)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db import connection
+from hypothesis import given
+from hypothesis import strategies as st
 
-from builds import logs
-from builds.logs import CaptureHandler, LogBuffer, LogEntry, entry_from_record, row_values
+from builds import bulk, logs
+from builds.logs import CaptureHandler, LogBuffer, LogEntry, entry_from_record
 from jobs.redaction import Redactor
 
 NOTHING = Redactor({})
@@ -22,6 +27,15 @@ def entry(message: str) -> LogEntry:
 
 def said(entries: list[LogEntry]) -> list[str]:
     return [one.message for one in entries]
+
+
+def captured(made: logging.LogRecord, redactor: Redactor = NOTHING) -> LogEntry:
+    return LogEntry._make(entry_from_record(made, redactor))
+
+
+def row_values(taken: LogEntry, redactor: Redactor) -> dict[str, object]:
+    (values,) = bulk.log_values([taken], build_id=1, redactor=redactor)
+    return dict(zip(bulk.COLUMNS, values, strict=True))
 
 
 def record(message: object, *args: object, **options: object) -> logging.LogRecord:
@@ -38,6 +52,7 @@ def test_records_put_back_come_before_newer_ones():
 
 
 def test_room_is_counted_in_characters_too(monkeypatch):
+    monkeypatch.setattr(logs, "MIN_COUNTED_CHARS", 50)
     monkeypatch.setattr(logs, "MAX_WAITING_CHARS", 100)
     buffer = LogBuffer()
     for _ in range(5):
@@ -54,6 +69,16 @@ def test_room_is_counted_in_characters_too(monkeypatch):
     assert buffer.dropped == 7
     buffer.add(entry("again"))
     assert buffer.dropped == 7
+
+
+def test_short_messages_are_bounded_by_their_number_alone(monkeypatch):
+    """Counting takes a lock, which would be one for nearly every line."""
+    monkeypatch.setattr(logs, "MAX_WAITING_CHARS", 1_000)
+    monkeypatch.setattr(logs, "MAX_WAITING", 50)
+    buffer = LogBuffer()
+    for _ in range(60):
+        buffer.add(entry("x" * (logs.MIN_COUNTED_CHARS - 1)))
+    assert (len(buffer), buffer.dropped) == (50, 10)
 
 
 def test_the_marker_is_said_once():
@@ -136,6 +161,7 @@ def test_a_caller_does_not_run_far_ahead_of_the_writer(monkeypatch):
     ("healthy", "longest"), [(True, 0.01), (False, 20.0)], ids=["it hangs", "writes fail"]
 )
 def test_all_the_room_is_for_a_writer_that_does_not_write(monkeypatch, healthy, longest):
+    monkeypatch.setattr(logs, "MIN_COUNTED_CHARS", 5)
     monkeypatch.setattr(logs, "MAX_BEHIND_CHARS", 10)
     monkeypatch.setattr(logs, "PACE_SECONDS", longest)
     buffer = LogBuffer()
@@ -184,9 +210,10 @@ def test_a_repr_that_logs_is_recorded_once_and_the_next_record_too():
 
 def test_a_record_says_where_it_comes_from():
     made = record("text", func="work", sinfo="Stack (most recent call last):\n  here")
-    taken = entry_from_record(made, NOTHING)
-    assert taken.place == "file.py:7 work"
-    assert taken.origin == f"{made.process} {made.threadName}"
+    taken = captured(made)
+    row = row_values(taken, NOTHING)
+    assert row["place"] == "file.py:7 work"
+    assert row["origin"] == f"{made.process} {made.threadName}"
     assert taken.message == "text\nStack (most recent call last):\n  here"
     assert taken.created == made.created
 
@@ -200,7 +227,43 @@ def test_levels_fit_the_column(level):
 @pytest.mark.parametrize("created", [1e30, -1e30, float("nan"), "now", None])
 def test_a_time_that_is_none_becomes_now(created):
     row = row_values(LogEntry(created, 20, "job", "x"), NOTHING)
-    assert abs(row["created"].timestamp() - time.time()) < 60
+    made = datetime.fromisoformat(str(row["created"])).replace(tzinfo=UTC)
+    assert abs(made.timestamp() - time.time()) < 60
+
+
+@given(st.floats(0, 4_000_000_000) | st.integers(0, 4_000_000_000))
+def test_a_time_is_written_as_django_writes_it(created):
+    row = row_values(LogEntry(created, 20, "job", "x"), NOTHING)
+    written = datetime.fromisoformat(str(row["created"])).replace(tzinfo=UTC)
+    assert abs(written - datetime.fromtimestamp(created, UTC)) <= timedelta(microseconds=1)
+    assert str(connection.ops.adapt_datetimefield_value(written)) == row["created"]
+
+
+def test_what_a_record_made_by_hand_holds_is_kept_as_text():
+    class Silent:
+        def __str__(self):
+            raise RuntimeError("no text")
+
+    made = record(Silent())
+    made.name, made.lineno, made.funcName, made.threadName = ["a", "b"], {}, Silent(), None
+    buffer = LogBuffer()
+    assert CaptureHandler(lambda: buffer).handle(made)
+    (taken,) = buffer.take(9)
+    row = row_values(taken, NOTHING)
+    assert row["logger"] == "['a', 'b']"
+    assert row["place"] == "file.py:{} <Silent, whose text can't be made: RuntimeError>"
+    assert row["origin"] == f"{made.process} None"
+    assert "<Silent, whose text can't be made: RuntimeError>" in str(row["message"])
+
+
+def test_records_of_one_line_of_code_keep_their_own_places():
+    rows = []
+    for line, thread in ((7, "one"), (8, "one"), (7, "two")):
+        made = record("text", func="work")
+        made.lineno, made.threadName = line, thread
+        rows.append(row_values(captured(made), NOTHING))
+    assert [row["place"] for row in rows] == ["file.py:7 work", "file.py:8 work", "file.py:7 work"]
+    assert [str(row["origin"]).split()[1] for row in rows] == ["one", "one", "two"]
 
 
 def test_every_text_of_a_row_is_masked_before_it_is_cut():
@@ -210,8 +273,8 @@ def test_every_text_of_a_row_is_masked_before_it_is_cut():
             LogEntry(
                 *(0.0, 20, "l" * (200 - before) + token),
                 message="m" * (logs.MAX_MESSAGE_CHARS - before) + token,
-                place="p" * (300 - before) + token,
-                origin="o" * (200 - before) + token,
+                file="p" * (300 - before) + token,
+                thread="o" * (190 - before) + token,
             ),
             SECRETS,
         )
@@ -230,13 +293,13 @@ def test_a_logged_exception_is_masked_and_bounded():
         info = (type(error), error, error.__traceback__)
     made = record("it failed")
     made.exc_info = info
-    row = row_values(entry_from_record(made, SECRETS), SECRETS)
-    text = str(row["exception"])
-    assert row["exception"]["type"] == "ValueError"
-    assert row["exception"]["frames"][0]["name"] == "test_a_logged_exception_is_masked_and_bounded"
-    assert "hunter22" not in text
-    assert all(len(part) <= logs.MAX_EXCEPTION_TEXT for part in texts_of(row["exception"]))
-    assert row["exception"]["frames"][0]["locs"]["token"] == "'•••'"
+    row = row_values(captured(made, SECRETS), SECRETS)
+    exception = json.loads(str(row["exception"]))
+    assert exception["type"] == "ValueError"
+    assert exception["frames"][0]["name"] == "test_a_logged_exception_is_masked_and_bounded"
+    assert "hunter22" not in str(exception)
+    assert all(len(part) <= logs.MAX_EXCEPTION_TEXT for part in texts_of(exception))
+    assert exception["frames"][0]["locs"]["token"] == "'•••'"
 
 
 def texts_of(value):
@@ -306,10 +369,14 @@ def test_a_write_that_failed_is_not_counted_twice():
 
 
 def test_the_rest_is_taken_whole_however_long_it_is(monkeypatch):
+    monkeypatch.setattr(logs, "MIN_COUNTED_CHARS", 5)
     monkeypatch.setattr(logs, "MAX_TAKEN_CHARS", 10)
     buffer = LogBuffer()
     for number in range(9):
         buffer.add(entry(f"line {number}"))
+    assert len(buffer.take(9)) == 2
+    buffer.add(entry("line 9"))
+    buffer.add(entry("line 10"))
     assert len(buffer.take_rest()) == 9
 
 

@@ -50,7 +50,7 @@ def test_logged_exceptions_are_unfolded(excerpt):
         raise OSError("the disk says no")
     except OSError as error:
         record.exc_info = (type(error), error, error.__traceback__)
-    excerpt.add([entry_from_record(record, Redactor({}))])
+    excerpt.add([LogEntry._make(entry_from_record(record, Redactor({})))])
     assert "ERROR no luck\nTraceback (most recent call last):" in str(excerpt)
     assert "OSError: the disk says no" in str(excerpt)
 

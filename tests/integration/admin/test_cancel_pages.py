@@ -91,7 +91,7 @@ def test_a_viewer_can_not_cancel(viewer):
 
 
 def test_several_are_cancelled_from_the_list(builder, monkeypatch):
-    monkeypatch.setattr("builds.admin.build_views.CANCELLED_AT_ONCE", 2)
+    monkeypatch.setattr("builds.services.cancels.CHUNK", 2)
     waiting = [asked() for _ in range(5)]
     running, done = asked(status="RUNNING"), build("good")
     every = [one.pk for one in (*waiting, running, done)]

@@ -387,3 +387,12 @@ def test_a_thousand_jobs_that_use_it_take_a_bounded_number_of_questions(
     plan = Plan.objects.get()
     assert plan.builds.count() == 1_006
     assert "All 1006 builds of it in the list of builds" in text(response)
+
+
+def test_a_job_with_more_than_a_thousand_dependencies_can_be_built_from_the_form(builder):
+    names = [f"need-{number}" for number in range(1_100)]
+    jobs = [f"  - {{id: {name}, function: 'tests.support.odd_jobs:value'}}" for name in names]
+    last = f"  - {{id: all, function: 'tests.support.odd_jobs:value', dependencies: {names}}}"
+    use_config("\n".join(["jobs:", *jobs, last]))
+    assert send(builder, "all", first="missing").status_code == 200
+    assert Plan.objects.get().builds.count() == 1_101

@@ -1,6 +1,7 @@
 """What a sync writes, and what it leaves alone."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from django.apps import apps
@@ -8,7 +9,8 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from jobcontrol.exceptions import ReadOnlyRegistry
-from jobs import registry, tags
+from jobs import job_rows, mirror, registry, tags
+from jobs.checks import FunctionCheck
 from jobs.config import ConfigError, load_object, load_text
 from jobs.models import ConfigRevision, Job, JobDependency, registry_writes
 
@@ -345,6 +347,8 @@ def test_nothing_but_the_sync_writes():
         lambda: Job.objects.update_or_create(id="a", defaults={"title": "x"}),
         lambda: Job.objects.bulk_create([Job(id="z")]),
         lambda: Job.objects.bulk_update([found], ["title"]),
+        lambda: job_rows.upsert_jobs([{"id": "a", "title": "x"}]),
+        lambda: job_rows.update_checks([{"id": "a", "problem": "x", "docs": "{}"}]),
         lambda: JobDependency.objects.update(position=3),
         lambda: ConfigRevision.objects.all().delete(),
         lambda: found.dependent_links.all().delete(),
@@ -363,29 +367,59 @@ def test_the_guard_is_closed_again_after_a_sync():
         Job.objects.update(title="x")
 
 
-def big(count, **keys):
+COUNT = 10_000
+
+
+def big(**keys):
     jobs = [
         job(f"job-{n}", tags=["t"], dependencies=[f"job-{n - 1}"] if n else [], **keys)
-        for n in range(count)
+        for n in range(COUNT)
     ]
     return load_object({"jobs": jobs})
 
 
-def test_thousands_of_jobs_are_written_in_chunks():
-    count = 4_000
+def statements(action, *args, **options):
     with CaptureQueriesContext(connection) as captured:
-        registry.sync(big(count), check_functions=False)
-    assert Job.objects.count() == count
-    assert JobDependency.objects.count() == count - 1
-    assert len(captured) < 240
-    with CaptureQueriesContext(connection) as captured:
-        report = registry.sync(big(count, title="changed"), check_functions=False)
-    assert len(report.changes.changed) == count
-    assert len(captured) < 240
-    with CaptureQueriesContext(connection) as captured:
-        assert registry.sync(big(count, title="changed"), check_functions=False).is_empty
-    assert len(captured) < 10
-    with CaptureQueriesContext(connection) as captured:
-        report = registry.sync(load_object({"jobs": []}), check_functions=False)
-    assert len(report.changes.retired) == count
-    assert len(captured) < 80
+        found = action(*args, **options)
+    return found, len(captured)
+
+
+def written(configuration):
+    report, count = statements(registry.sync, configuration, check_functions=False)
+    return report.changes, count
+
+
+def test_ten_thousand_jobs_are_written_in_few_statements():
+    """Each chunk of 500 in one; the links of SQLite in chunks of 333."""
+    changes, count = written(big())
+    assert (len(changes.added), count <= 70) == (COUNT, True), count
+    assert Job.objects.count() == COUNT
+    assert JobDependency.objects.count() == COUNT - 1
+
+    looked = {f"job-{n}": FunctionCheck("", "f()", f"It is number {n}.") for n in range(COUNT)}
+    _, count = statements(mirror.record_checks, looked, registry.redactor())
+    assert count <= 70, count
+    assert Job.objects.get(pk="job-77").docs["docstring"] == "It is number 77."
+
+    other = big(title="changed")
+    changes, count = written(other)
+    assert (len(changes.changed), count <= 35) == (COUNT, True), count
+    assert Job.objects.filter(title="changed").exclude(docs={}).count() == COUNT
+
+    one = other.jobs[7].model_copy(update={"title": "new"})
+    jobs = (*other.jobs[:7], one, *other.jobs[8:])
+    changes, count = written(replace(other, jobs=jobs))
+    assert (changes.changed, count <= 10) == (("job-7",), True), count
+
+    changes, count = written(load_object({"jobs": []}))
+    assert (len(changes.retired), count <= 55) == (COUNT, True), count
+    assert JobDependency.objects.count() == 0
+
+
+def test_large_rows_are_written_in_smaller_chunks(monkeypatch):
+    monkeypatch.setattr(job_rows, "CHUNK_CHARACTERS", 100_000)
+    blocks = [job(f"job-{n}", notes="x" * 60_000) for n in range(4)]
+    _, few = statements(sync, *(job(f"job-{n}") for n in range(4)))
+    _, more = statements(sync, *blocks)
+    assert more == few + 3  # a row has its notes three times
+    assert [len(found.notes) for found in Job.objects.all()] == [60_000] * 4

@@ -8,7 +8,7 @@ import uuid
 
 import pytest
 
-from builds import logs, progress
+from builds import bulk, progress
 from builds.progress import progress_tree
 from builds.recorder import recorder
 from builds.sessions import BuildSession
@@ -159,14 +159,14 @@ def test_a_record_with_a_strange_level_is_kept():
 def test_a_record_that_can_not_be_made_into_a_row_costs_only_itself(monkeypatch):
     seen = []
 
-    def row_values(entry, redactor):
+    def values(entry, *others):
         if not seen:
             seen.append(entry)
             raise ArithmeticError("no row")
-        return real(entry, redactor)
+        return real(entry, *others)
 
-    real = logs.row_values
-    monkeypatch.setattr(logs, "row_values", row_values)
+    real = bulk._values
+    monkeypatch.setattr(bulk, "_values", values)
     session = BuildSession(0, uuid.uuid4(), Redactor({}))
     session.logs.say(logging.INFO, "one")
     scribe = recorder()

@@ -11,12 +11,13 @@ import pytest
 from django.db import OperationalError, connection
 from django.db.models.functions import Now
 
-from builds import services, supervisor, tasks
+from builds import flags, services, supervisor, tasks
 from builds.deletion_models import Deletion
 from builds.models import Build
 from builds.sessions import BuildSession
 from builds.supervisor import Supervisor
 from builds.workers import WorkerIdentity, _start_stamp
+from jobs import registry
 from jobs.redaction import Redactor
 from tests.support.jobs import build, messages
 from tests.support.leases import ELSEWHERE, age, claimed, requested
@@ -117,6 +118,57 @@ def test_a_claim_whose_answer_was_lost_is_given_back(monkeypatch):
     tasks.work()
     made.refresh_from_db()
     assert made.status == "SUCCESSFUL"
+
+
+def test_a_claim_that_fails_after_an_end_takes_nothing_of_that_end_back(monkeypatch):
+    """The next build is claimed in the same go as the last one is stored, but by itself."""
+    first, second = requested(2)
+    claim, answers = services.claim, iter([False, True])
+
+    def break_the_second(**options):
+        found = claim(**options)
+        if next(answers, False):
+            raise OperationalError("the connection broke at the commit")
+        return found
+
+    monkeypatch.setattr(services, "claim", break_the_second)
+    tasks.work()
+    first.refresh_from_db()
+    second.refresh_from_db()
+    assert first.status == "SUCCESSFUL"
+    assert (second.status, second.worker, second.claim_token) == ("QUEUED", "", None)
+    tasks.work()
+    second.refresh_from_db()
+    assert second.status == "SUCCESSFUL"
+
+
+@pytest.mark.parametrize("name", ["draining", "stopping"])
+def test_who_is_to_stop_claims_nothing_with_the_end_of_a_build(monkeypatch, name):
+    first, second = requested(2)
+    flag, finish = getattr(flags, name), services.finish_build
+
+    def stop_meanwhile(**options):
+        flag.set()
+        return finish(**options)
+
+    monkeypatch.setattr(services, "finish_build", stop_meanwhile)
+    try:
+        tasks.work()
+    finally:
+        flag.clear()
+    first.refresh_from_db()
+    second.refresh_from_db()
+    assert (first.status, second.status) == ("SUCCESSFUL", "QUEUED")
+
+
+def test_the_file_is_followed_before_each_claim(monkeypatch):
+    requested(2)
+    asked = []
+    monkeypatch.setattr(registry, "ensure_current", lambda **_: asked.append("file"))
+    claim = services.claim
+    monkeypatch.setattr(services, "claim", lambda **it: asked.append("claim") or claim(**it))
+    tasks.work()
+    assert asked == ["file", "claim"] * 3
 
 
 def test_only_what_runs_under_the_token_is_given_back():

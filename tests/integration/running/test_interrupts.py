@@ -30,7 +30,7 @@ from builds import (
     sessions,
 )
 from builds.models import Build
-from builds.sessions import BuildSession, Cause, Interruption
+from builds.sessions import BuildSession, Cause
 from jobcontrol.exceptions import BuildInterrupted, BuildStateError, NotFound
 from jobcontrol.utils import TracebackInfo
 from jobs.models import Job
@@ -209,7 +209,7 @@ def test_many_are_cancelled_at_once():
 def test_a_job_that_logs_or_prints_without_a_pause_is_stopped_by_that(monkeypatch, call):
     """It is in our code whenever the signal comes, which does nothing there."""
     session = BuildSession(1, None, Redactor({}))
-    session.interruption = Interruption(Cause.CANCEL, "it was cancelled.")
+    session.note_interruption(Cause.CANCEL, "it was cancelled.")
     monkeypatch.setattr(capture, "current_buffer", lambda: session.logs)
     sessions.enter(session)
     try:
@@ -322,9 +322,10 @@ def test_a_signal_that_met_other_code_is_sent_again_soon(monkeypatch):
     monkeypatch.setattr(interrupts, "send_again", sent.append)
     scribe, session = recorder.Recorder(), BuildSession(1, None, Redactor({}))
     scribe.open(session)
+    scribe.call(lambda: None)  # wakes it
     try:
         wait_until(lambda: sent)
-        session.interruption = Interruption(Cause.CANCEL, "it was cancelled.")
+        session.note_interruption(Cause.CANCEL, "it was cancelled.")
         scribe.call(lambda: None)  # wakes it
         wait_until(lambda: len(sent) > 10, seconds=30)
     finally:

@@ -159,13 +159,15 @@ def test_a_claim_that_was_one_too_many_is_taken_back_and_another_job_is_tried(mo
     assert Build.objects.queued().get().job_id == "one"
 
 
-def test_a_claim_without_a_limit_takes_two_statements(django_assert_num_queries):
+def test_a_claim_without_a_limit_takes_one_statement_or_two():
     ask("free", 2)
     ask("heavy")
+    assert claim() is not None
     with CaptureQueriesContext(connection) as seen:
         assert claim() is not None
-    words = [query["sql"].split()[0] for query in seen if query["sql"][:1] in "SUI"]
-    assert [word for word in words if word != "SAVEPOINT"] == ["UPDATE", "SELECT"]
+    words = [query["sql"].split()[0] for query in seen if query["sql"][:1] in "SUIW"]
+    said = ["WITH"] if connection.vendor == "postgresql" else ["UPDATE", "SELECT"]
+    assert [word for word in words if word != "SAVEPOINT"] == said
 
 
 def test_a_claim_finds_its_build_by_the_index():

@@ -11,6 +11,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 from django.db import connection
@@ -18,7 +19,7 @@ from django.db.models.functions import Now
 
 from builds import queue, services
 from builds.deletion_models import Deletion
-from builds.models import Build
+from builds.models import Build, BuildDependency
 from builds.planning import Dependencies, Options
 from builds.sessions import BuildSession
 from builds.workers import WorkerIdentity
@@ -263,6 +264,31 @@ def test_delete_against_start(pair: Pair):
         ("WAITING", False, "QUEUED", True),
         ("BuildStateError", True, "RUNNING", False),
     }
+
+
+def test_two_removals_of_builds_that_use_each_other(pair: Pair):
+    """Each takes every other build of a line, whose links and retries both have to change."""
+    seen: Counter = Counter()
+    for _ in range(TIMES):
+        made = Build.objects.bulk_create(Build(job_id="job", status="FAILED") for _ in range(24))
+        for before, build in pairwise(made):
+            build.retry_of = before
+        Build.objects.bulk_update(made, ["retry_of"])
+        BuildDependency.objects.bulk_create(
+            BuildDependency(build=one, job_id="job", dep_build=used, dep_build_number=used.pk)
+            for used, one in pairwise(made)
+        )
+        numbers = [build.pk for build in made]
+        services.request_deletions(builds=numbers)
+        said = pair.race(
+            lambda some=numbers[::2]: services.remove_builds(builds=some),
+            lambda some=numbers[1::2]: services.remove_builds(builds=some),
+        )
+        seen[said] += 1
+        assert said == (12, 12)
+    tell(seen)
+    assert not Build.objects.exists()
+    assert not Deletion.objects.exclude(state="DONE").exists()
 
 
 FORK = """

@@ -9,9 +9,9 @@ import uuid
 import pytest
 from django.db import DataError, OperationalError, connection
 
-from builds import logs, recorder, runner, services
+from builds import bulk, recorder, runner, services
 from builds.logs import LogBuffer, LogEntry
-from builds.models import Build
+from builds.models import Build, LogMessage
 from builds.sessions import BuildSession
 from builds.workers import WorkerIdentity
 from jobcontrol.exceptions import LeaseLost
@@ -43,13 +43,13 @@ def test_observations_that_can_not_be_written_never_fail_a_build(monkeypatch):
 
 def test_rows_are_made_before_the_database_is_locked(monkeypatch):
     """On SQLite nobody else would get to write while a job logs without a pause."""
-    values, locked = logs.row_values, []
+    values, locked = bulk._values, []
 
-    def note(entry, redactor):
+    def note(entry, *others):
         locked.append(connection.in_atomic_block)
-        return values(entry, redactor)
+        return values(entry, *others)
 
-    monkeypatch.setattr(logs, "row_values", note)
+    monkeypatch.setattr(bulk, "_values", note)
     session = BuildSession(build_function(ODD + "value", 1).pk, uuid.uuid4(), Redactor({}))
     del locked[:]
     entries = [LogEntry(0.0, logging.INFO, "job", "line")] * 3
@@ -252,3 +252,21 @@ def test_nothing_of_a_build_is_being_written_any_more_when_it_is_closed(monkeypa
     scribe.close(session)
     steps.append("closed")
     assert steps == ["written", "closed"]
+
+
+@pytest.mark.parametrize("number", [1, bulk.GROUP - 1, bulk.GROUP, 3 * bulk.GROUP + 1])
+def test_rows_are_stored_in_order_and_whole(number):
+    """On SQLite some at a time, and the rest by themselves."""
+    build = build_function(ODD + "value", 1)
+    session = BuildSession(build.pk, uuid.uuid4(), Redactor({}))
+    made = [
+        LogEntry(
+            1_800_000_000.0 + at / 2, logging.INFO, "many", f"line\t{at}\\\n", "f.py", at, "work"
+        )
+        for at in range(number)
+    ]
+    services.observations.store_observations(session=session, entries=made, nodes=[])
+    rows = list(LogMessage.objects.filter(logger="many").order_by("pk"))
+    assert [row.message for row in rows] == [one.message for one in made]
+    assert [row.created.timestamp() for row in rows] == [one.created for one in made]
+    assert [row.place for row in rows] == [f"f.py:{at} work" for at in range(number)]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import count
 
 import pytest
-from django.db import OperationalError, transaction
+from django.db import OperationalError, connection, transaction
 from django.db.models.functions import Now
 from django_q.conf import Conf
 from django_q.models import OrmQ
@@ -207,39 +208,40 @@ def test_a_message_is_taken_once():
     assert OrmQ.objects.count() == 0
 
 
-def test_a_message_that_another_cluster_took_meanwhile_is_left_to_it():
-    class Slow(queue.DatabaseBroker):
-        looks = 0
+@pytest.fixture
+def other_takes(monkeypatch):
+    """Have another cluster take the first message while this one takes some."""
+    if connection.vendor == "postgresql":
+        other = connection.copy()
+        other.set_autocommit(False)
+        yield lambda: _take_with(other)
+        other.rollback()
+        other.close()
+        return
+    own = queue.DatabaseBroker.get_connection
+    looks = count(1)
 
-        def get_connection(self, list_key=None):
-            self.looks += 1
-            if self.looks == 2:
-                OrmQ.objects.all().delete()
-            return super().get_connection(list_key)
+    def get_connection(_, list_key=None):
+        if next(looks) == 2:  # found, and not deleted yet
+            OrmQ.objects.order_by("id")[:1].get().delete()
+        return own(list_key)
 
-    queue.wake()
-    broker = Slow()
-    broker.looks = 0
-    assert broker._take() == []
+    yield lambda: monkeypatch.setattr(queue.DatabaseBroker, "get_connection", get_connection)
 
 
-def test_the_message_behind_one_that_another_cluster_took_is_taken_at_once():
-    """Of both the clusters were told already: nobody would be told again."""
+def _take_with(other):
+    with other.cursor() as cursor:
+        cursor.execute(queue._TAKE, [["jobcontrol"], 1])
+        assert cursor.fetchone()
 
-    class Slow(queue.DatabaseBroker):
-        looks = 0
 
-        def get_connection(self, list_key=None):
-            self.looks += 1
-            if self.looks == 2:
-                OrmQ.objects.order_by("id")[:1].get().delete()
-            return super().get_connection(list_key)
-
-    queue.wake(times=2)
-    last = OrmQ.objects.latest("id").pk
-    broker = Slow()
-    broker.looks = 0
-    assert [pk for pk, _ in broker._take()] == [last]
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_message_that_another_cluster_takes_is_left_to_it_and_no_other(other_takes, times):
+    """Of the one behind it the clusters were told already: nobody would be told again."""
+    queue.wake(times=times)
+    behind = list(OrmQ.objects.order_by("id").values_list("pk", flat=True))[1:]
+    other_takes()
+    assert [pk for pk, _ in queue.DatabaseBroker()._take()] == behind
 
 
 def test_the_broker_waits_for_a_database_that_is_away(monkeypatch, caplog):

@@ -1,3 +1,4 @@
+import gc
 import sys
 import textwrap
 from datetime import date
@@ -538,3 +539,24 @@ def test_loading_takes_work_in_proportion_to_the_number_of_jobs() -> None:
     calls_to_load(10)  # what is made once
     fewer, more = calls_to_load(200), calls_to_load(800)
     assert more < 4.4 * fewer
+
+
+def test_no_garbage_is_looked_for_while_a_file_is_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.yaml"
+    blocks = "".join(f"  - {{id: job-{n}, function: 'm:f', args: [[{n}]]}}\n" for n in range(500))
+    path.write_text(f"jobs:\n{blocks}")
+    collections: list[str] = []
+
+    def collected(phase: str, _info: object) -> None:
+        collections.append(phase)
+
+    gc.callbacks.append(collected)
+    try:
+        gc.collect()
+        collections.clear()
+        loaded = load_file(path)
+        found = list(collections)
+    finally:
+        gc.callbacks.remove(collected)
+    assert len(loaded.jobs) == 500
+    assert len(found) <= 2, "one may begin as soon as it is loaded"

@@ -254,3 +254,27 @@ def test_an_attribute_costs_about_a_microsecond(pushed):
 
     # Twenty times what it takes, so that a slow machine passes and a query at each use does not.
     assert best() < 20e-6
+
+
+def test_bars_are_of_the_context_that_reported_them():
+    said = []
+    app = SimpleNamespace(report_progress=lambda *values: said.append(values))
+    contexts = [make_context(current_app=app) for _ in range(3)]
+    bar = SimpleNamespace(newest=(0, 0, ""), reports=0, look_at=9)
+    for context in contexts[:2]:
+        job_globals.push(context)
+    try:
+        job_globals.expect_reports({None: bar})
+        current_app.report_progress(None, 1, 9)
+        job_globals.push(contexts[2])
+        current_app.report_progress(None, 2, 9)
+        job_globals.pop(contexts[2])
+        job_globals.expect_reports({None: bar})
+        current_app.report_progress(None, 3, 9)
+        job_globals.pop(contexts[1])
+        current_app.report_progress(None, 4, 9)
+    finally:
+        job_globals.expect_no_reports()
+        job_globals.pop(contexts[0])
+    assert (bar.newest, bar.reports) == ((3, 9, ""), 2)
+    assert said == [(None, 2, 9, ""), (None, 4, 9, "")]
