@@ -41,6 +41,7 @@ class Look:
 
     job: Job
     request: HttpRequest
+    is_refresh: bool = False
 
     @cached_property
     def links(self) -> dict[str, list[str]]:
@@ -101,7 +102,9 @@ class Look:
         own = Build.objects.filter(job=self.job)
         wanted = self.chosen.chosen(own) if self.chosen.is_bound else own
         rows = wanted.order_by("-id").select_related("requested_by")
-        return BoundedPaginator(rows, BUILDS_SHOWN).get_page(self.request.GET.get("page"))
+        pages, asked = BoundedPaginator(rows, BUILDS_SHOWN), self.request.GET.get("page")
+        # A page that is open has rows, mostly.
+        return pages.page_uncounted(asked) if self.is_refresh else pages.get_page(asked)
 
     @property
     def sees_builds(self) -> bool:

@@ -28,7 +28,7 @@ from builds.admin.graph import GraphMixin
 from builds.admin.grid import GridMixin
 from builds.admin.job_list import JobChangeList, ProblemMenu, StatusFilter, TagMenu, row_of
 from builds.admin.job_page import Look, job_page
-from builds.admin.live import live_page
+from builds.admin.live import PARAMETER, live_page
 from builds.admin.live_list import LiveListMixin
 from builds.admin.shared import partial, user_of
 from builds.models import Build
@@ -159,7 +159,7 @@ class BuildableJobAdmin(GraphMixin, GridMixin, LiveListMixin, JobAdmin):
         job = self._visible_job(request, object_id)
         if job is None:
             return self._not_there(request, object_id)
-        look = Look(job, request)
+        look = Look(job, request, is_refresh=PARAMETER in request.GET)
 
         def make() -> dict[str, Any]:
             context = asking.page_context(

@@ -31,8 +31,8 @@ class BoundedPaginator(PaginatorBase):
         """Whether there are rows beyond those counted."""
         return self._found > COUNTED
 
-    def get_page(self, number: Any) -> Page[Any]:
-        """Return a page as Django's own does; one that has rows is found without counting all."""
+    def page_uncounted(self, number: Any) -> Page[Any]:
+        """Return a page as `get_page` does, but count only for one beyond the last."""
         try:
             place = int(number)
         except (TypeError, ValueError):
@@ -43,7 +43,7 @@ class BoundedPaginator(PaginatorBase):
             found = list(rows[start : start + self.per_page])
             if found or place == 1:
                 return Page(found, place, self)
-        return super().get_page(number)
+        return self.get_page(number)
 
     @cached_property
     def _found(self) -> int:

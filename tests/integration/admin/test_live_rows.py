@@ -43,6 +43,9 @@ FILTERED = "?status=FAILED"
 def config(transactional_db, monkeypatch):
     monkeypatch.setattr(queue, "wake", lambda times=1, queue="default": True)
     use_config(CONFIG)
+    context_processors.forget()
+    yield
+    context_processors.forget()
 
 
 def plan_of(job: str) -> dict[str, Build]:
