@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.db import connection
-from django.db.models import F, Func, Subquery, TextField
+from django.db.models import F, Subquery
 from django.http import HttpRequest
 
 from builds.crews import is_alive, with_now
 from builds.models import Build
 from builds.upkeep_models import Cluster
+from jobs.database import joined
 from jobs.policies import DEFAULT_QUEUE
 
 QUEUES_SHOWN = 5
@@ -90,14 +90,7 @@ def live_clusters() -> list[Cluster]:
 
 def _queues_asked() -> Subquery:
     """Return the queues in which builds wait, as one text: looked up once beside the clusters."""
-    name = "string_agg" if connection.vendor == "postgresql" else "group_concat"
-    comma = ", ','" if connection.vendor == "postgresql" else ""  # SQLite's own, with DISTINCT
-    names = Func(
-        F("queue"),
-        function=name,
-        template=f"%(function)s(DISTINCT %(expressions)s{comma})",
-        output_field=TextField(),
-    )
+    names = joined(F("queue"))
     return Subquery(Build.objects.queued().order_by().values(names=names))
 
 

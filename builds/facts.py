@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from django.db import DEFAULT_DB_ALIAS
 from django.db.models import (
     Case,
     Exists,
@@ -152,13 +153,23 @@ def newest_finished(names: Sequence[str]) -> dict[str, int]:
 
 def job_links() -> dict[str, list[str]]:
     """Return what each job depends on, by id, in the order of the file; in one query."""
-    found: dict[str, list[str]] = {}
-    links = Job.objects.order_by("retired", "position", "pk", "dependency_links__position")
-    for job_id, name in links.values_list("pk", "dependency_links__depends_on"):
-        needs = found.setdefault(job_id, [])
-        if name is not None:
-            needs.append(name)
-    return found
+    return jobs_and_links()[1]
+
+
+def jobs_and_links(*columns: str) -> tuple[dict[str, Job], dict[str, list[str]]]:
+    """Return `job_links`, and before it the jobs by id, with no more than these columns."""
+    jobs: dict[str, Job] = {}
+    links: dict[str, list[str]] = {}
+    rows = Job.objects.order_by("retired", "position", "pk", "dependency_links__position")
+    for job_id, need, *values in rows.values_list("pk", "dependency_links__depends_on", *columns):
+        if job_id not in links:
+            links[job_id] = []
+            if columns:
+                names = ["id", *columns]
+                jobs[job_id] = Job.from_db(DEFAULT_DB_ALIAS, names, [job_id, *values])
+        if need is not None:
+            links[job_id].append(need)
+    return jobs, links
 
 
 def add_links(facts: Facts) -> None:

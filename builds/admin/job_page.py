@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from builds import context_processors
 from builds.admin.paging import BoundedPaginator
+from builds.facts import jobs_and_links
 from builds.forms import BuildFilter
 from builds.models import Build
 from builds.pages import refreshing
@@ -23,7 +24,7 @@ from builds.pages.recent import newest_of_strip, strip
 from builds.pages.schedule import last_runs, schedule_part
 from builds.readiness import why_not
 from builds.schedule_models import ScheduledRun
-from builds.status import JobStatus, job_links, job_statuses, reason
+from builds.status import JobStatus, job_statuses, reason
 from builds.upkeep_models import Cluster
 from builds.waiting import reasons, unserved
 from jobs import tags
@@ -44,9 +45,14 @@ class Look:
     is_refresh: bool = False
 
     @cached_property
+    def jobs_and_links(self) -> tuple[dict[str, Job], dict[str, list[str]]]:
+        """All jobs, with what a neighbour shows, and what each depends on."""
+        return jobs_and_links("title", "protected", "retired")
+
+    @property
     def links(self) -> dict[str, list[str]]:
         """What each job depends on."""
-        return job_links()
+        return self.jobs_and_links[1]
 
     @cached_property
     def users(self) -> list[str]:
@@ -56,7 +62,9 @@ class Look:
     @cached_property
     def neighbours(self) -> list[list[Job]]:
         """The first jobs that it needs, and the first that need it."""
-        return _jobs_of(self.links.get(self.job.pk, []), self.users)
+        jobs = self.jobs_and_links[0]
+        lists = (self.links.get(self.job.pk, []), self.users)
+        return [[jobs[name] for name in names[:NEIGHBOURS_SHOWN]] for names in lists]
 
     @cached_property
     def statuses(self) -> dict[str, JobStatus]:
@@ -140,15 +148,6 @@ def job_page(look: Look) -> dict[str, Any]:
         "graph_url": reverse("admin:jobs_job_graph", args=[quote(job.pk)]),
         **(_builds(look) if look.sees_builds else {}),
     }
-
-
-def _jobs_of(*lists: Sequence[str]) -> list[list[Job]]:
-    """Return the first jobs of each list of ids, in one query."""
-    shown = [names[:NEIGHBOURS_SHOWN] for names in lists]
-    jobs = Job.objects.defer("config_text", "docs", "notes").in_bulk(
-        {name for names in shown for name in names}
-    )
-    return [[jobs[name] for name in names if name in jobs] for names in shown]
 
 
 # --- Builds ---------------------------------------------------------------------------------------

@@ -45,6 +45,33 @@ def test_a_plain_user_has_their_own_and_those_of_their_groups():
     assert not user.has_perm("auth.change_user")
 
 
+def test_the_user_of_a_session_comes_with_what_they_may_do(django_assert_num_queries):
+    number = somebody().pk
+    with django_assert_num_queries(1):
+        user = OneQueryBackend().get_user(number)
+        found = user.get_all_permissions()
+    assert user == User.objects.get(pk=number)
+    assert found == ModelBackend().get_all_permissions(User.objects.get(pk=number))
+
+
+def test_a_session_without_permissions_has_none():
+    user = OneQueryBackend().get_user(User.objects.create_user("operator").pk)
+    assert user.get_all_permissions() == set()
+
+
+@pytest.mark.parametrize("options", [{"is_active": False}, {"is_superuser": True}])
+def test_the_user_of_a_session_is_the_one_that_django_finds(options):
+    number = somebody(**options).pk
+    found, expected = OneQueryBackend().get_user(number), ModelBackend().get_user(number)
+    assert found == expected
+    if expected is not None:
+        assert found.get_all_permissions() == expected.get_all_permissions()
+
+
+def test_nobody_has_a_number_that_nobody_has():
+    assert OneQueryBackend().get_user(0) is None
+
+
 def test_it_takes_one_query_however_often_it_is_asked(django_assert_num_queries):
     user = User.objects.get(pk=somebody().pk)
     with django_assert_num_queries(1):
