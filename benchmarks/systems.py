@@ -182,7 +182,7 @@ class Ours(System):
 
     def prepare(self) -> None:
         """Make the site."""
-        self.site.env |= {"WORKERS": str(WORKERS)}
+        self.site.env |= {"WORKERS": str(WORKERS), "LOG_LEVEL": "WARNING"}  # as the peers
         if self.place.redis:
             self.site.env["REDIS_URL"] = self.place.redis
         self.site.write_config(CONFIG)

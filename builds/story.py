@@ -15,7 +15,8 @@ _PLAIN = re.compile(r"[^\s\"'=\\]+")
 
 def tell(logger: logging.Logger, event: str, *, level: int = logging.INFO, **facts: object) -> None:
     """Log one step; facts that are None or empty are left out."""
-    logger.log(level, "%s", line(event, **facts))
+    if logger.isEnabledFor(level):
+        logger.log(level, "%s", line(event, **facts))
 
 
 def line(event: str, **facts: object) -> str:

@@ -377,6 +377,11 @@ else:
 
 # --- Logging ------------------------------------------------------------------------------------
 
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()
+if LOG_LEVEL not in _LEVELS:
+    raise ImproperlyConfigured(f"LOG_LEVEL must be one of {', '.join(_LEVELS)}, not {LOG_LEVEL!r}.")
+
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -396,8 +401,8 @@ LOGGING: dict[str, Any] = {
     },
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
-        "builds": {"level": "INFO"},
-        "jobs": {"level": "INFO"},
+        "builds": {"level": LOG_LEVEL},
+        "jobs": {"level": LOG_LEVEL},
         "django-q": {"level": "WARNING"},
     },
 }

@@ -32,6 +32,7 @@ SITE_VARIABLES = (
     "HOST",
     "JOBCONTROL_CONFIG",
     "LEASE_SECONDS",
+    "LOG_LEVEL",
     "PORT",
     "Q_CLUSTER_NAME",
     "REDIS_URL",
