@@ -429,10 +429,11 @@ def _record(
                 sys.exit(f"build #{session.build_id}: the database did not take its outcome")
             scribe.call(scribe.reconnect)
             sleep(RETRY_SECONDS)
-        except DatabaseError:
+        except Exception:
             if not with_records:
                 raise
-            # The records are at fault: they are dropped, with a marker, and the build stands.
+            # The records are at fault, which the database refuses or of which no row can be made:
+            # they are dropped, with a marker, and the build stands.
             logger.exception("the last records of build #%s are dropped", session.build_id)
             # On its thread: a write that fails just now gives its records back to the buffer.
             scribe.call(session.logs.drop_all)
