@@ -90,7 +90,8 @@ class Bar:
         self.taken = self.newest
         current, total, status_line = self.taken
         pace = Pace(self.first_current, self.last - self.began, self.reports)
-        return Node(path, _bounded(current), _bounded(total), status_line, self.position, pace)
+        line = _line(status_line)  # what came in a burst is as it was given
+        return Node(path, _bounded(current), _bounded(total), line, self.position, pace)
 
 
 class ProgressBuffer:

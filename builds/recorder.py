@@ -78,8 +78,9 @@ class Recorder:
     def open(self, session: BuildSession) -> None:
         """Begin to write what the session's buffers hold."""
         session.logs.wake = self._wake.set
+        if not self._sessions:  # else those around it would have no heartbeat
+            self._last_beat = self._last_look = monotonic()
         self._sessions.append(session)
-        self._last_beat = self._last_look = monotonic()
         self._ensure_running()
         if self._rests:
             self._wake.set()

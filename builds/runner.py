@@ -237,7 +237,7 @@ def _execute(
                 outcome = _interrupted(session.interruption, None)
         except BaseException as error:  # noqa: BLE001 - whatever a job raises is its outcome
             outcome = _outcome_of(error, session)
-            if isinstance(error, BuildInterrupted) and error.build_id != session.build_id:
+            if isinstance(error, BuildInterrupted) and _meant_for(error) not in (None, session):
                 passing = error
         if os.getpid() != owner:
             # The job forked, and this is the child coming back out of its function: the build
@@ -336,10 +336,13 @@ def _interruption_behind(error: BaseException, session: BuildSession) -> Interru
     """Return what stopped the build: meant for itself, or for one that it is nested in."""
     if session.interruption is not None and session.interruption.raised:
         return session.interruption
-    if isinstance(error, BuildInterrupted) and error.build_id is not None:
-        around = sessions.find(error.build_id)
-        return around.interruption if around else None
-    return None
+    meant = _meant_for(error) if isinstance(error, BuildInterrupted) else None
+    return meant.interruption if meant else None
+
+
+def _meant_for(error: BuildInterrupted) -> BuildSession | None:
+    """Return whom an interruption is to end; None for one that a job made, or kept, by itself."""
+    return None if error.build_id is None else sessions.find(error.build_id)
 
 
 _INTERRUPTED = {
@@ -426,10 +429,11 @@ def _record(
                 sys.exit(f"build #{session.build_id}: the database did not take its outcome")
             scribe.call(scribe.reconnect)
             sleep(RETRY_SECONDS)
-        except DatabaseError:
+        except Exception:
             if not with_records:
                 raise
-            # The records are at fault: they are dropped, with a marker, and the build stands.
+            # The records are at fault, which the database refuses or of which no row can be made:
+            # they are dropped, with a marker, and the build stands.
             logger.exception("the last records of build #%s are dropped", session.build_id)
             # On its thread: a write that fails just now gives its records back to the buffer.
             scribe.call(session.logs.drop_all)

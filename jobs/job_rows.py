@@ -30,7 +30,8 @@ def upsert_jobs(rows: Iterable[Row]) -> None:
     for chunk in _chunks(rows):
         names = list(chunk[0])
         columns = ", ".join(_quoted(name) for name in names)
-        assignments = ", ".join(_assignment(name) for name in names)
+        # Not the key: then PostgreSQL would wait for all who ask for builds of these jobs just now.
+        assignments = ", ".join(_assignment(name) for name in names if name != "id")
         if connection.vendor == "postgresql":
             rows_given = f"json_populate_recordset(NULL::{_table()}, %s::json)"
             source = f"SELECT {columns} FROM {rows_given}"  # noqa: S608 - names of ours

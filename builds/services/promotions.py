@@ -73,7 +73,8 @@ def _users(ended: Sequence[int]) -> list[int]:
 
 def _held_up(waiting: Sequence[int]) -> set[int]:
     """Return those of these builds of which it is known where to see that they have to wait on."""
-    links = [_awaited[number] for number in waiting if number in _awaited]
+    # In one look each: other threads forget some of them.
+    links = [link for number in waiting if (link := _awaited.get(number)) is not None]
     found: set[int] = set()
     for start in range(0, len(links), CHUNK):
         rows = BuildDependency.objects.filter(

@@ -7,6 +7,7 @@ import threading
 import time
 from typing import Any
 
+from jobcontrol.exceptions import BuildInterrupted
 from jobcontrol.globals import current_app
 
 logger = logging.getLogger(__name__)
@@ -101,6 +102,11 @@ def run_inner(inner: str) -> None:
     """Run another build inside, and go on after it."""
     current_app.build_job(inner)
     told.append("went on after the inner build")
+
+
+def interrupt_itself() -> None:
+    """Raise what only an interruption from outside should."""
+    raise BuildInterrupted("I stop myself")
 
 
 def fail(text: str = "as ever") -> None:

@@ -552,3 +552,17 @@ def report_many_paths(count):
 def print_below_python():
     os.write(1, b"from below\n")
     return subprocess.run(["echo", "from a child"], check=True).returncode  # noqa: S607
+
+
+class Unstorable(int):
+    def __int__(self):
+        raise ZeroDivisionError
+
+    def __hash__(self):
+        raise ZeroDivisionError
+
+
+def log_what_makes_no_row(part):
+    """Log a record by hand, of which no row can be made, and end at once."""
+    known = {"levelno": logging.INFO, "msg": "strange"}
+    logger.handle(logging.makeLogRecord(known | {part: Unstorable(logging.INFO)}))

@@ -32,6 +32,15 @@ def wait_for_a_heartbeat():
     return until(beaten)
 
 
+def run_others_until_a_heartbeat(other):
+    def beaten():
+        current_app.build_job(other)
+        build = Build.objects.get(pk=current_build.id)
+        return build.heartbeat > build.start_time
+
+    return until(beaten)
+
+
 def wait_for_own_records():
     logger.info("written while I run")
     current_app.report_progress(("part",), 1, 2)

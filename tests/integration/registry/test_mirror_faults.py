@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import contextmanager
 
 import pytest
-from django.db import DatabaseError
+from django.db import DatabaseError, connection, transaction
 
 from jobs import mirror
 from jobs.checks import FunctionCheck
@@ -76,3 +77,29 @@ def test_what_the_check_of_a_function_says_is_masked():
         "docstring": "it says •••",
         "parameters": None,
     }
+
+
+def test_a_changed_job_is_written_while_somebody_asks_for_a_build_of_it():
+    """Whose transaction holds its key; and two jobs in another order would be a deadlock."""
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite has one writer at a time")
+    mirror.write(config("a"), NOTHING)
+    failures: list[BaseException] = []
+
+    def write() -> None:
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SET lock_timeout = '5s'")
+            mirror.write(config("a", title="new"), NOTHING)
+        except DatabaseError as error:
+            failures.append(error)
+        finally:
+            connection.close()
+
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT FROM jobs_job WHERE id = 'a' FOR KEY SHARE")
+        thread = threading.Thread(target=write)
+        thread.start()
+        thread.join()
+    assert not failures, failures
+    assert Job.objects.get().title == "new"

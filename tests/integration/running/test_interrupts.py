@@ -28,6 +28,7 @@ from builds import (
     runner,
     services,
     sessions,
+    tasks,
 )
 from builds.models import Build
 from builds.sessions import BuildSession, Cause
@@ -50,6 +51,8 @@ CONFIG += """
   - {id: own_error, function: 'tests.support.endless_jobs:end_with', args: [error]}
   - {id: value, function: 'tests.support.endless_jobs:end_with', args: [value]}
   - {id: outer, function: 'tests.support.endless_jobs:run_inner', args: [sleep]}
+  - {id: by_itself, function: 'tests.support.endless_jobs:interrupt_itself'}
+  - {id: around, function: 'tests.support.endless_jobs:run_inner', args: [by_itself]}
   - {id: short, function: 'tests.support.endless_jobs:work', timeout: 0.6}
   - {id: stubborn, function: 'tests.support.endless_jobs:end_with', args: [value], timeout: 0.6}
   - {id: good, function: 'tests.support.odd_jobs:value', args: [1]}
@@ -163,6 +166,16 @@ def test_a_build_inside_another_is_cancelled_alone():
     assert Build.objects.get(job_id="sleep").status == "CANCELLED"
     assert made.status == "SUCCESSFUL"
     assert endless_jobs.told == ["tidied up", "went on after the inner build"]
+
+
+def test_a_job_that_interrupts_itself_fails_alone():
+    """The next build is claimed by then, and has to be run."""
+    made = [asked(name) for name in ("by_itself", "good", "around")]
+    tasks.work()
+    states = [Build.objects.get(pk=one.pk).status for one in made]
+    assert states == ["FAILED", "SUCCESSFUL", "SUCCESSFUL"]
+    assert Build.objects.filter(job="by_itself", status="FAILED").count() == 2
+    assert endless_jobs.told == ["went on after the inner build"]
 
 
 def test_what_waits_is_cancelled_at_once_and_never_runs():

@@ -131,6 +131,13 @@ def test_a_running_build_is_kept_alive_by_heartbeats(settings):
     assert retval_of(build_function(WATCHED + "wait_for_a_heartbeat")) is True
 
 
+def test_a_build_that_runs_one_short_build_after_the_other_is_kept_alive(settings):
+    settings.HEARTBEAT_SECONDS = 0.5
+    function = WATCHED + "run_others_until_a_heartbeat"
+    use_config(f"{ONE_JOB}  - {{id: around, function: '{function}', args: [job]}}\n")
+    assert retval_of(build("around")) is True
+
+
 def test_records_can_be_read_while_the_build_runs():
     assert retval_of(build_function(WATCHED + "wait_for_own_records")) is True
 

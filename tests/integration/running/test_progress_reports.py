@@ -103,6 +103,18 @@ def test_what_a_build_left_behind_reports_to_nobody():
         _ = current_app.report_progress
 
 
+def test_a_long_status_line_is_cut_in_a_burst_as_well():
+    session = BuildSession(7, uuid.uuid4(), Redactor({}))
+    with JobExecutionContext(JobControl(), "job", 7):
+        sessions.enter(session)
+        for at in range(100):
+            line = "x" * (progress.MAX_HELD_CHARS + 1) if at == 99 else ""
+            current_app.report_progress(None, at, 1_000, line)
+        (node,) = session.progress.take()
+        sessions.leave(session)
+    assert (node.current, len(node.status_line)) == (99, progress.MAX_HELD_CHARS)
+
+
 def report_more():
     for at in range(50, 60):
         current_app.report_progress(None, at, 100)

@@ -41,6 +41,13 @@ def test_observations_that_can_not_be_written_never_fail_a_build(monkeypatch):
     assert messages(build) == []
 
 
+@pytest.mark.parametrize("part", ["levelno", "lineno"])
+def test_records_of_which_no_row_can_be_made_never_fail_a_build(part):
+    build = build_function(ODD + "log_what_makes_no_row", part)
+    assert build.status == "SUCCESSFUL"
+    assert "log records were dropped here" in messages(build)[-1]
+
+
 def test_rows_are_made_before_the_database_is_locked(monkeypatch):
     """On SQLite nobody else would get to write while a job logs without a pause."""
     values, locked = bulk._values, []
