@@ -14,7 +14,7 @@ from measuring import Asked, Row, alone, installed
 from places import places
 from systems import inside, new_site
 
-REPORTS = 20_000_000  # some seconds, so that there are writes
+REPORTS = 500_000
 QUICK_REPORTS = 5_000
 WRITES = 4.0  # a second, at most
 
