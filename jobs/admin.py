@@ -187,7 +187,7 @@ class JobAdmin(ReadOnlyMixin, JobAdminBase):
 
     search_fields = ["id", "title", "function", "tag_text", "notes"]
     search_help_text = "id, title, function, tag, notes"
-    list_per_page = 40
+    list_per_page = 30
     list_max_show_all = 0
     show_full_result_count = False
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 else:
     Base = object
 
-PER_PAGE = 50
+PER_PAGE = 40
 # Shapes with what they mean.
 MARKS = (
     ("successful", "successful"),

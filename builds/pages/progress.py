@@ -15,7 +15,7 @@ from builds.pages.bars import Bar, database_now, read_bars
 
 WHOLE = 100  # bars; a tree of no more is shown whole
 BY_ITSELF = 200  # bars, with the branches that are opened because something happens there
-UNFOLDED = 300  # bars, when all branches are to be unfolded; also of a part of the whole tree
+UNFOLDED = 240  # bars, when all branches are to be unfolded; also of a part of the whole tree
 MOST = 1_000  # bars, with the branches that somebody opened
 BRANCHES_OPENED = 200
 ALL = "all"

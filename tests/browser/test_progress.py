@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from builds.pages.progress import UNFOLDED
 from tests.browser.conftest import Running
 from tests.browser.steps import build_number, open_job, quick_build
 
@@ -80,7 +82,7 @@ def test_all_is_unfolded_and_folded_by_keyboard(page: Page, large: int):
     page.get_by_role("button", name="Unfold all").focus()
     page.keyboard.press("Enter")
     expect(page.get_by_text("As many as a page bears")).to_be_visible()
-    assert 200 < bars(page) <= 300
+    assert 150 < bars(page) <= UNFOLDED
     expect(page.get_by_text("File 0", exact=True)).to_be_visible()
     page.get_by_role("button", name="Fold all", exact=True).focus()
     page.keyboard.press("Enter")
@@ -92,8 +94,8 @@ def test_all_bars_can_be_shown_in_parts_and_used(page: Page, large: int):
     page.goto(address(large))
     page.get_by_role("link", name=f"Show all {BARS} bars").click()
     parts = page.get_by_role("navigation", name="Pages of bars")
-    expect(page.locator("#progress progress")).to_have_count(300)
-    parts.get_by_role("link", name="17").click()
+    expect(page.locator("#progress progress")).to_have_count(UNFOLDED)
+    parts.get_by_role("link", name=str(math.ceil(BARS / UNFOLDED))).click()
     last = page.get_by_text("File 4999", exact=True)
     expect(last).to_be_visible()
     expect(branch(page, "Supplier 49").last).to_be_visible()
@@ -113,7 +115,7 @@ def test_without_scripts_links_open_branches(contexts, large: int):
     folded.get_by_role("link", name="Show 100 below").click()
     expect(page.get_by_text("File 3099", exact=True)).to_be_visible()
     page.get_by_role("link", name=f"Show all {BARS} bars").click()
-    expect(page.locator("#progress progress")).to_have_count(300)
+    expect(page.locator("#progress progress")).to_have_count(UNFOLDED)
 
 
 def test_a_branch_that_does_not_come_says_so_and_can_be_tried_again(page: Page, large: int, watch):
@@ -248,7 +250,8 @@ def test_unfolded_branches_stay_so_through_a_refresh(page: Page, running: Runnin
 
 
 def test_a_part_of_all_bars_stays_true_and_the_same_part(page: Page, running: Running, large: int):
-    page.goto(address(large, "?progress=all&page=12"))
+    part = str((1 + 34 + 3305) // UNFOLDED + 1)
+    page.goto(address(large, f"?progress=all&page={part}"))
     moving = page.locator("li", has_text="File 3305").last
     expect(moving).to_contain_text("0/10 (0%)")
     count = bars(page)
@@ -256,6 +259,6 @@ def test_a_part_of_all_bars_stays_true_and_the_same_part(page: Page, running: Ru
     expect(moving).to_contain_text("1/10 (10%)")
     assert bars(page) == count
     expect(page.get_by_role("navigation", name="Pages of bars").locator("strong")).to_have_text(
-        "12"
+        part
     )
     move(running, large, "File 3305", 0)
